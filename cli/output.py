@@ -1,0 +1,30 @@
+"""What a command prints: one JSON object on standard output, or lines for people; progress goes to standard error."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from configs.settings import Settings
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+
+
+def settings_of(context: click.Context) -> Settings:
+    """Return the settings that the entry built once."""
+    settings = context.find_object(Settings)
+    if settings is None:
+        raise RuntimeError("the command was not started through cli.main")
+    return settings
+
+
+def show(result: Any, lines: list[str], *, as_json: bool) -> None:
+    """Print `result` as JSON, or `lines` for people."""
+    click.echo(json.dumps(result, default=str, ensure_ascii=False) if as_json else "\n".join(lines))
+
+
+def progress(line: str) -> None:
+    """Tell on standard error how far a job is."""
+    click.echo(line, err=True)

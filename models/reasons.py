@@ -1,0 +1,13 @@
+"""Why an item is on a slate: codes that are true of the data behind them. Pages turn them into words."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Reason code of one recommended item."""
+
+    BOUGHT_BEFORE = "bought_before"  # this shopper bought this item
+    SIMILAR_TASTE = "similar_taste"  # a learned model scores it high for this shopper, who never bought it
+    POPULAR = "popular"  # among the best sold of the chain
+    POPULAR_IN_STORE = "popular_in_store"  # among the best sold of this store
+    POPULAR_IN_NEIGHBOURHOOD = "popular_in_neighbourhood"  # among the best sold to shoppers whose home store this is

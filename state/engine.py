@@ -1,0 +1,59 @@
+"""The SQL engine: SQLite in WAL mode by default, PostgreSQL by a URL; the same tables in both.
+
+Each file of this room defines its tables on `metadata` and the functions that read and write them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
+
+from sqlalchemy import Engine, MetaData, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
+
+from configs.errors import FacingsError, UsageError
+
+metadata = MetaData()
+
+
+def open_engine(uri: str) -> Engine:
+    """Connect, and create the tables that are missing.
+
+    Raises:
+        UsageError: the URL cannot be parsed.
+        FacingsError: the database does not answer.
+    """
+    try:
+        url = make_url(uri)
+    except ArgumentError:
+        raise UsageError(
+            "FACINGS_STATE_URL is not a database URL; write e.g. postgresql+psycopg://user@host/db."
+        ) from None
+    if url.drivername.startswith("sqlite") and url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, pool_pre_ping=True)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _tune_sqlite)
+    package = import_module("state")
+    for module in iter_modules(package.__path__):
+        import_module(f"state.{module.name}")
+    try:
+        metadata.create_all(engine)
+    except OperationalError as error:
+        raise FacingsError(
+            f"The state database {url.render_as_string()} does not answer: {error.orig}; check FACINGS_STATE_URL."
+        ) from None
+    return engine
+
+
+def _tune_sqlite(connection: Any, _record: object) -> None:
+    """WAL lets readers go on beside a writer; FULL makes an acknowledged event durable before the answer."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA busy_timeout=10000")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
