@@ -1,4 +1,4 @@
-"""The contract of a recommender: public methods validate once and split known from unknown shoppers, subclasses compute.
+"""The contract of a recommender: public methods validate and split known from unknown shoppers, subclasses compute.
 
 A new one is one file in models/recommenders/ with one config and one class; see `popularity.py` for the shortest.
 """

@@ -89,13 +89,13 @@ class Dataset:
         )
 
     @cached_property
-    def item_ids(self) -> "pd.Index[Any]":
+    def item_ids(self) -> pd.Index[Any]:
         """Ids of all items, in the order of every item array."""
         ids: pd.Index[Any] = pd.Index(self.items["item_id"])
         return ids
 
     @cached_property
-    def shopper_ids(self) -> "pd.Index[Any]":
+    def shopper_ids(self) -> pd.Index[Any]:
         """Ids of all shoppers, in the order of every shopper array."""
         ids: pd.Index[Any] = pd.Index(self.shoppers["shopper_id"])
         return ids
@@ -152,7 +152,7 @@ def _recommendable(items: pd.DataFrame, never_recommend: Sequence[str]) -> BoolA
     return ~banned.to_numpy(dtype=bool)
 
 
-def _rows(index: "pd.Index[Any]", ids: pd.Series) -> IntArray:
+def _rows(index: pd.Index[Any], ids: pd.Series) -> IntArray:
     """Look ids up once per distinct id; every id is in the index by construction."""
     codes, distinct = pd.factorize(ids)
     rows: IntArray = index.get_indexer(pd.Index(distinct).astype(object))[codes].astype(np.int64)
