@@ -1,0 +1,31 @@
+"""Fixtures that every kind of test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from configs import telemetry
+
+telemetry.turn_off()
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh FACINGS_HOME that the process settings point to."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("FACINGS_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def published_data() -> Path:
+    """The folder of published benchmark data; tests that use it skip visibly where there is none."""
+    folder = Path(os.environ.get("FACINGS_BENCHMARK_DATA") or ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip("no published benchmark data: set FACINGS_BENCHMARK_DATA to its folder")
+    return folder
