@@ -206,6 +206,10 @@ class Recommender(ABC):
         """Reason code of every item shown to an unknown shopper."""
         return Reason.POPULAR
 
+    def _cold_reasons(self, attributes: pd.DataFrame, columns: IntArray) -> npt.NDArray[np.object_]:
+        """Reason codes as `_reasons`, for unknown shoppers. Override where they differ from shopper to shopper."""
+        return np.full(columns.shape, str(self._cold_reason()), dtype=object)
+
     def _state(self) -> tuple[dict[str, Any], Arrays]:
         """What to save beyond what every recommender keeps: JSON values and arrays."""
         return {}, {}
@@ -234,7 +238,8 @@ class Recommender(ABC):
         if known:
             scores = np.array(self._score(rows[positions]), dtype=np.float64)
         else:
-            scores = np.array(self._score_cold(_attributes_of(ids, attributes)), dtype=np.float64)
+            known_of = _attributes_of(ids, attributes)
+            scores = np.array(self._score_cold(known_of), dtype=np.float64)
         scores[:, ~allowed] = -np.inf
         for line, position in enumerate(positions):
             if known and (new_only or not self.capabilities.repeats):
@@ -248,7 +253,7 @@ class Recommender(ABC):
         if known:
             reasons = self._reasons(rows[positions], columns)
         else:
-            reasons = np.full(columns.shape, str(self._cold_reason()), dtype=object)
+            reasons = self._cold_reasons(known_of, columns)
         line_of, slot_of = np.nonzero(columns >= 0)
         return pd.DataFrame(
             {
