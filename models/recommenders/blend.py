@@ -1,0 +1,127 @@
+"""Blend: what the shopper buys again and what they may discover, from two recommenders, in one list.
+
+Each part ranks what it is good at: `repeats` the items that the shopper bought before, `discovery` all others. To merge
+the two orders, both are read as the probability that the item is bought in the coming weeks: a repeat's from its
+score, 1 - exp(-scale × score ** power); a discovery's from its rank among the unseen items, first × rank ** -fall.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.base import Capabilities, Recommender, RecommenderConfig
+from models.dataset import Dataset, FloatArray, IntArray
+from models.ranking import top_k
+from models.reasons import Reason
+from models.registry import create, load
+
+
+class Part(BaseModel):
+    """One of the two recommenders."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recommender: str = Field(description="file name in models/recommenders/")
+    config: dict[str, Any] = Field(default_factory=dict, description="its own config")
+
+
+class BlendConfig(RecommenderConfig):
+    """The two parts and how their scores become probabilities."""
+
+    repeats: Part = Part(recommender="personal_frequency")
+    discovery: Part = Part(recommender="lightfm")
+    repeat_scale: float = Field(0.5, gt=0, description="a repeat is bought with 1 - exp(-scale × score ** power)")
+    repeat_power: float = Field(0.5, gt=0, description="see repeat_scale")
+    discovery_first: float = Field(0.05, gt=0, lt=1, description="a new item is bought with first × rank ** -fall")
+    discovery_fall: float = Field(0.3, gt=0, description="see discovery_first")
+    discovery_depth: int = Field(1000, ge=1, description="new items ranked exactly; the others follow in order")
+
+
+class Blend(Recommender):
+    """Repeats and discoveries by their probability of being bought."""
+
+    Config: ClassVar[type[RecommenderConfig]] = BlendConfig
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        cold_shoppers=True, cold_items=True, fold_in=False, repeats=True
+    )
+
+    def __init__(self, config: BlendConfig) -> None:
+        super().__init__(config)
+        self.config: BlendConfig = config
+        self._repeats = create(config.repeats.recommender, config.repeats.config)
+        self._discovery = create(config.discovery.recommender, config.discovery.config)
+
+    def save(self, folder: Path) -> None:
+        """Write each part into a folder of its own below `folder`, which holds what the whole keeps."""
+        super().save(folder)
+        self._repeats.save(folder / "repeats")
+        self._discovery.save(folder / "discovery")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            FacingsError: the folder or a part's folder holds no model, a damaged one, or one of another format.
+        """
+        model = super().load(folder)
+        model._repeats = load(folder / "repeats")
+        model._discovery = load(folder / "discovery")
+        return model
+
+    def _fit(self, dataset: Dataset, seed: int) -> None:
+        self._repeats.fit(dataset, seed=seed)
+        self._discovery.fit(dataset, seed=seed)
+
+    def _score(self, shopper_rows: IntArray) -> FloatArray:
+        bought = self.history[shopper_rows].nonzero()
+        again = self._repeats._score(shopper_rows)[bought]
+        scores = self._discovery._score(shopper_rows)
+        scores[bought] = -np.inf
+        scores = self._probability_of_discoveries(scores)
+        scores[bought] = self._probability_of_repeats(again)
+        return scores
+
+    def _score_cold(self, attributes: pd.DataFrame) -> FloatArray:
+        return self._probability_of_discoveries(self._discovery._score_cold(attributes))
+
+    def _probability_of_repeats(self, scores: FloatArray) -> FloatArray:
+        """Probability of scores of any shape; a score of zero or below gives zero."""
+        positive = np.maximum(scores, 0.0)
+        probability: FloatArray = -np.expm1(-self.config.repeat_scale * positive**self.config.repeat_power)
+        return probability
+
+    def _probability_of_discoveries(self, scores: FloatArray) -> FloatArray:
+        """Probability by rank in each row, exact down to `discovery_depth`, in the same order below; -inf stays."""
+        scores[:, ~self.recommendable] = -np.inf
+        first, fall = self.config.discovery_first, self.config.discovery_fall
+        columns, _ = top_k(scores, self.config.discovery_depth)
+        ranked = np.arange(1, columns.shape[1] + 1, dtype=np.float64)
+        last = first * (len(ranked) + 1) ** -fall
+        highest = np.max(scores, axis=1, keepdims=True)
+        # Keeps the order of what lies below the exact ranks and never exceeds `last`.
+        probability = last / (1.0 + np.where(np.isfinite(highest), highest, 0.0) - scores)
+        probability[scores == -np.inf] = -np.inf
+        rows, slots = np.nonzero(columns >= 0)
+        probability[rows, columns[rows, slots]] = first * ranked[slots] ** -fall
+        return probability
+
+    def _reasons(self, shopper_rows: IntArray, columns: IntArray) -> npt.NDArray[np.object_]:
+        """A repeat was bought before; a discovery's reason is the discovery part's."""
+        repeats = super()._reasons(shopper_rows, columns)
+        found = self._discovery._reasons(shopper_rows, columns)
+        return np.where(repeats == str(Reason.BOUGHT_BEFORE), repeats, found).astype(object)
+
+    def _cold_reasons(self, attributes: pd.DataFrame, columns: IntArray) -> npt.NDArray[np.object_]:
+        return self._discovery._cold_reasons(attributes, columns)
+
+    def _keep_shoppers(self, rows: IntArray) -> None:
+        gone = self.shopper_ids.delete(rows).tolist()
+        self._repeats.forget(gone)
+        self._discovery.forget(gone)
