@@ -106,7 +106,7 @@ class Blend(Recommender):
         last = first * (len(ranked) + 1) ** -fall
         highest = np.max(scores, axis=1, keepdims=True)
         # Keeps the order of what lies below the exact ranks and never exceeds `last`.
-        probability = last / (1.0 + np.where(np.isfinite(highest), highest, 0.0) - scores)
+        probability: FloatArray = last / (1.0 + np.where(np.isfinite(highest), highest, 0.0) - scores)
         probability[scores == -np.inf] = -np.inf
         rows, slots = np.nonzero(columns >= 0)
         probability[rows, columns[rows, slots]] = first * ranked[slots] ** -fall
