@@ -145,11 +145,6 @@ class Vault:
         except FileNotFoundError:
             return 0, ""
 
-    def touch(self) -> None:
-        """Make every reader load again, e.g. because a consent was withdrawn."""
-        if self._folder.is_dir():
-            self._changed()
-
     # ------------------------------------------------------------------ inner workings
 
     def _alone(self) -> AbstractContextManager[None]:
