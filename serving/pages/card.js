@@ -1,0 +1,86 @@
+// One offer as a card, for the screen and for the phone. Everything from the data goes in as text, never as markup.
+
+import { placeholder } from "./placeholder.js";
+import { leaf, calm, money, nameOf } from "./text.js";
+
+/** Make an element: `make("p", "reason", "A best-seller")`; children may be text or elements. */
+export function make(tag, className, ...children) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  made.append(...children.filter((child) => child !== null && child !== undefined && child !== ""));
+  return made;
+}
+
+/** A card of `item`; `view` holds words, language, currency and the origins that pictures may come from. */
+export function card(item, view) {
+  const name = nameOf(item, view.words);
+  const title = make("h2", "title", name);
+  if (name.length > 34) title.dataset.long = "";
+  const text = make("div", "text", make("p", "reason", view.words.reasons[item.reason]), title, brandLine(item, name));
+  const made = make("article", "card", art(item, name, view), make("div", "words", text, price(item, view)));
+  made.dataset.item = item.item_id;
+  return made;
+}
+
+// Brands such as “National” or “Private” say nothing to a shopper only when they repeat the name.
+function brandLine(item, name) {
+  const brand = calm(item.brand);
+  return brand && brand !== name ? make("p", "brand", brand) : null;
+}
+
+function art(item, name, view) {
+  const frame = make("div", "art");
+  const stand = () => frame.prepend(...placeholder(item.category ?? name, (leaf(item.category) || name).slice(0, 1).toUpperCase()));
+  const address = pictureAddress(item.image_url, view.origins);
+  if (address) {
+    const picture = new Image();
+    picture.alt = name;
+    picture.decoding = "async";
+    picture.addEventListener("error", () => { picture.remove(); stand(); }, { once: true });
+    picture.src = address;
+    frame.append(picture);
+  } else {
+    stand();
+  }
+  const percent = Math.round((item.offer?.discount ?? 0) * 100);
+  if (percent >= 1) {
+    const badge = make("span", "badge", view.words.off(percent));
+    badge.setAttribute("aria-label", view.words.offSpoken(percent));
+    badge.setAttribute("role", "img");
+    frame.append(badge);
+  }
+  return frame;
+}
+
+// Only our own server and the origins that the shop named; anything else would tell a stranger what is on the screen.
+function pictureAddress(text, origins) {
+  if (!text) return null;
+  try {
+    const address = new URL(text, location.href);
+    return address.origin === location.origin || origins.includes(address.origin) ? address.href : null;
+  } catch {
+    return null;
+  }
+}
+
+function price(item, view) {
+  const offer = item.offer ?? {};
+  const currency = offer.currency ?? item.currency ?? view.currency;
+  const now = money(offer.price ?? item.price, currency, view.language);
+  if (!now) return make("p", "price none", view.words.priceAtShelf);
+  const was = offer.was > (offer.price ?? item.price) ? money(offer.was, currency, view.language) : null;
+  const line = make("p", "price", figure(now, "now"));
+  if (was) {
+    line.classList.add("reduced");
+    line.prepend(make("span", "spoken", `${view.words.now} `));
+    line.append(" ", make("span", "spoken", view.words.was), " ", make("s", "was", was.map((part) => part.value).join("")));
+  }
+  return line;
+}
+
+// $3.49 with the sign and the cents small, as price cards are set; read aloud it is still “$3.49”.
+function figure(parts, className) {
+  const made = make("span", className, ...parts.map((part) => make("span", part.type, part.value)));
+  if (made.textContent.length > 7) made.dataset.long = "";
+  return made;
+}

@@ -1,0 +1,183 @@
+// A store display. It shows the slate that the server last allowed: a personal one until it expires or the shopper
+// leaves, whatever the network does; otherwise the anonymous one, which is the only thing it ever keeps.
+
+import { card, make } from "./card.js";
+import { placeholder } from "./placeholder.js";
+import { Line } from "./stream.js";
+import { wordsOf } from "./words.js";
+
+const config = JSON.parse(document.getElementById("config").textContent);
+const stage = document.getElementById("stage");
+const words = wordsOf(document.documentElement.lang);
+const KEPT = `facings.anonymous.${config.screen_id}`;
+const WITHOUT_EXPIRY = 30000; // a personal slate that does not say how long it may stand
+const shown = { anonymous: kept(), personal: null, refusal: null, drawn: null };
+
+// ---- what may be shown -------------------------------------------------------------------------------------------
+
+function kept() {
+  try {
+    const slate = JSON.parse(localStorage.getItem(KEPT));
+    return slate?.personal === false ? slate : null;
+  } catch {
+    return null; // storage may be switched off on a kiosk
+  }
+}
+
+function keep(slate) {
+  shown.anonymous = slate;
+  try { localStorage.setItem(KEPT, JSON.stringify(slate)); } catch { /* it is only a convenience */ }
+}
+
+// Milliseconds that a slate may still be shown. The server's own clock counts (`now`), not the display's: displays are
+// often wrong by hours, and a replay is by years.
+function remaining(slate) {
+  if (!slate.expires_at) return WITHOUT_EXPIRY;
+  const from = slate.now ? Date.parse(slate.now) : Date.now();
+  return Date.parse(slate.expires_at) - from;
+}
+
+function greet(slate) {
+  const time = remaining(slate);
+  clearTimeout(shown.personal?.timer);
+  // Two clocks: one may be set, the other may stand still while a player sleeps. Whichever ends first ends it.
+  const ends = { mono: performance.now() + time, wall: Date.now() + time };
+  shown.personal = time > 0 ? { slate, ends, timer: setTimeout(part, time) } : null;
+}
+
+function part() {
+  clearTimeout(shown.personal?.timer);
+  shown.personal = null;
+  draw();
+}
+
+function checkExpiry() {
+  const ends = shown.personal?.ends;
+  if (ends && (performance.now() >= ends.mono || Date.now() >= ends.wall)) part();
+}
+
+function hear(type, data) {
+  shown.refusal = null;
+  if (type === "slate" && data) {
+    if (data.personal === false) { keep(data); part(); } else greet(data);
+  } else if (type === "idle") {
+    if (data?.personal === false && Array.isArray(data.items)) keep(data);
+    part();
+  } else return;
+  draw();
+}
+
+// Told to the installer who has just opened the page; once it has shown something, a display stays calm.
+function refused(status) {
+  if (!shown.anonymous && !shown.personal && words.setUpLine[status]) {
+    shown.refusal = status;
+    draw();
+  }
+}
+
+// ---- how it is drawn ---------------------------------------------------------------------------------------------
+
+function room() {
+  const shape = innerWidth / innerHeight;
+  return shape > 2.4 ? 4 : 5;
+}
+
+function draw() {
+  const slate = shown.personal?.slate ?? shown.anonymous;
+  const items = (slate?.items ?? []).slice(0, room());
+  const face = JSON.stringify([slate?.recommendation_id, items, slate?.shopper_greeting, slate?.qr_svg, slate?.phone_note, shown.refusal]);
+  if (face === shown.drawn) return; // the same slate again, only its time was extended
+  shown.drawn = face;
+  stage.replaceChildren(items.length ? offersPage(slate, items) : quietPage());
+}
+
+function offersPage(slate, items) {
+  const view = { words, language: document.documentElement.lang, currency: slate.currency ?? config.currency, origins: config.picture_origins };
+  const offers = make("section", "offers", ...items.map((item, place) => {
+    const cell = make("div", "cell", card(item, view));
+    cell.style.setProperty("--place", place);
+    return cell;
+  }));
+  offers.dataset.count = items.length;
+  return make("div", "slate", make("header", "side", head(slate), along(slate)), offers);
+}
+
+function head(slate) {
+  const personal = slate === shown.personal?.slate;
+  const title = personal ? (slate.shopper_greeting ? words.greetingNamed(slate.shopper_greeting) : words.greeting) : words.favourites;
+  return make("div", "head", storeLine(), heading(title), make("p", "lead", personal ? words.picked : words.favouritesLine));
+}
+
+function heading(title) {
+  const made = make("h1", "", title);
+  if (title.length > 30) made.dataset.long = "";
+  return made;
+}
+
+function storeLine() {
+  return config.store ? make("p", "store", config.store) : null;
+}
+
+// The code is shown as an image, so that nothing in it can run.
+function along(slate) {
+  if (!slate.qr_svg || !slate.phone_url) return null;
+  const code = new Image();
+  code.alt = words.qrAlt;
+  code.src = `data:image/svg+xml,${encodeURIComponent(slate.qr_svg)}`;
+  return make("div", "along", code, make("div", "", make("p", "line", words.takeAlong), make("p", "note", slate.phone_note || words.scan)));
+}
+
+function quietPage() {
+  const line = shown.refusal ? words.setUpLine[shown.refusal] : words.welcomeLine;
+  const title = shown.refusal ? words.setUp : words.welcome(config.store);
+  const [pattern] = placeholder(config.store || "welcome", "", 32, 18);
+  const page = make("section", "quiet", pattern, make("div", "panel", heading(title), make("p", "lead", line)));
+  page.classList.toggle("set-up", Boolean(shown.refusal));
+  return page;
+}
+
+// ---- the display itself ------------------------------------------------------------------------------------------
+
+// The token comes after the #, which no server and no log sees; it leaves the address bar and lives as long as the tab.
+function token() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  try {
+    if (given) sessionStorage.setItem("facings.token", given);
+    if (given) history.replaceState(null, "", location.pathname + location.search);
+    return given ?? sessionStorage.getItem("facings.token");
+  } catch {
+    return given;
+  }
+}
+
+// A few pixels of drift keep a panel from burning in; nobody sees them.
+function drift(step = 0) {
+  const [x, y] = [[0, 0], [2, 1], [1, -2], [-2, -1], [-1, 2]][step % 5];
+  stage.style.setProperty("--shift-x", `${x}px`);
+  stage.style.setProperty("--shift-y", `${y}px`);
+  setTimeout(drift, 240000, step + 1);
+}
+
+// Keeps the page itself, never an answer of the API, so that a display that restarts without a network still opens.
+async function keepPage() {
+  if (!navigator.serviceWorker) return;
+  try {
+    await navigator.serviceWorker.register(trusted("/pages/worker.js"), { scope: "/screens/" });
+  } catch { /* a player may forbid it; the page works without */ }
+}
+
+function trusted(address) {
+  const policy = globalThis.trustedTypes?.createPolicy("facings", { createScriptURL: (text) => text });
+  return policy ? policy.createScriptURL(address) : address;
+}
+
+const line = new Line({ base: `/v1/screens/${encodeURIComponent(config.screen_id)}`, token: token(), on: hear, refused });
+draw();
+drift();
+keepPage();
+setInterval(checkExpiry, 1000);
+addEventListener("resize", draw);
+document.addEventListener("visibilitychange", checkExpiry);
+addEventListener("pagehide", part); // nothing personal waits in a browser's back-forward cache
+navigator.wakeLock?.request("screen").catch(() => {});
+line.run();
