@@ -46,8 +46,8 @@ def enrol_picture() -> Image.Image:
 def probe_picture() -> Image.Image:
     """The picture that the camera "sees": mirrored, cropped otherwise, smaller, darker, softer and turned a little."""
     image = ImageOps.mirror(portrait().crop((40, 0, 440, 340)))
-    image = image.rotate(6, resample=Image.Resampling.BICUBIC, fillcolor=(90, 90, 90))
-    image = image.resize((320, 272), Image.Resampling.LANCZOS).filter(ImageFilter.GaussianBlur(0.8))
+    image = image.rotate(6, resample=Image.Resampling.BICUBIC).crop((40, 40, 360, 300))
+    image = image.resize((288, 234), Image.Resampling.LANCZOS).filter(ImageFilter.GaussianBlur(0.8))
     return ImageEnhance.Contrast(ImageEnhance.Brightness(image).enhance(0.7)).enhance(0.9)
 
 
