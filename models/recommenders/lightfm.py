@@ -54,6 +54,9 @@ class LightFMConfig(RecommenderConfig):
     profile_tags: int = Field(
         0, ge=0, description="the content values bought most, at most so many, as further features of a shopper"
     )
+    profile_stores: int = Field(
+        0, ge=0, description="the stores they buy in, at most so many, as further features of a shopper"
+    )
     popularity_weight: float = Field(0.0, ge=0, description="add so much × log(1 + recent interactions) to a score")
     popularity_days: float = Field(28.0, gt=0, description="which interactions are recent")
     best_sellers: int = Field(100, ge=1, description="so many items count as popular when a reason is given")
@@ -131,10 +134,13 @@ class LightFM(Recommender):
     ) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
         """Identity and content profile of every shopper."""
         identity = _identity(trained if self.config.shopper_identity else trained[:0], len(dataset.shoppers))
-        if not self.config.profile_tags:
-            return identity, sparse.csr_matrix((len(dataset.shoppers), 0), dtype=np.float32)
-        content = Vocabulary.learn(dataset.items, dataset.item_content, buckets=self.config.buckets)
-        return identity, _profile(pairs @ content.encode(dataset.items), self.config.profile_tags)
+        profiles = [sparse.csr_matrix((len(dataset.shoppers), 0), dtype=np.float32)]
+        if self.config.profile_tags:
+            content = Vocabulary.learn(dataset.items, dataset.item_content, buckets=self.config.buckets)
+            profiles.append(_profile(pairs @ content.encode(dataset.items), self.config.profile_tags))
+        if self.config.profile_stores and "store_id" in dataset.interactions.columns:
+            profiles.append(_profile(_visits(dataset), self.config.profile_stores))
+        return identity, sparse.hstack(profiles, format="csr", dtype=np.float32)
 
     def _train(
         self, pairs: sparse.csr_matrix, shoppers: sparse.csr_matrix, items: sparse.csr_matrix, seed: int
@@ -301,6 +307,15 @@ def _profile(bought: sparse.csr_matrix, tags: int) -> sparse.csr_matrix:
         excess[excess < cut[:, None]] = 0.0
     sums = np.maximum(excess.sum(axis=1, keepdims=True), 1e-12)
     return sparse.csr_matrix((excess / sums).astype(np.float32))
+
+
+def _visits(dataset: Dataset) -> sparse.csr_matrix:
+    """Interactions of each shopper in each store; shape (shoppers, stores)."""
+    stores, names = pd.factorize(dataset.interactions["store_id"])
+    known = stores >= 0
+    shape = (len(dataset.shoppers), len(names))
+    ones = np.ones(int(known.sum()))
+    return sparse.coo_matrix((ones, (dataset.shopper_rows[known], stores[known])), shape=shape).tocsr()
 
 
 def _with_negatives(positives: sparse.coo_matrix, seed: int) -> sparse.coo_matrix:
