@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import secrets
@@ -53,6 +54,40 @@ def build_folder(path: Path, build: Callable[[Path], None]) -> None:
         shutil.rmtree(draft, ignore_errors=True)
         raise
     sync_folder(path.parent)
+
+
+def replace_folder(path: Path, build: Callable[[Path], None]) -> None:
+    """Let `build` fill a draft folder, then put it in the place of the folder `path` in one step.
+
+    Where the file system cannot exchange two names, a crash between two renamings may leave the new folder under its
+    draft's name; `path` is then missing, and whoever made it makes it again.
+    """
+    draft = draft_beside(path)
+    draft.mkdir()
+    try:
+        build(draft)
+        for file in draft.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+        if not _exchange(draft, path):
+            old = draft_beside(path)
+            path.rename(old)
+            draft.rename(path)
+            old.rename(draft)
+        sync_folder(path.parent)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two names at once (Linux renameat2 with RENAME_EXCHANGE); false where the system cannot."""
+    here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of <fcntl.h> and <linux/fs.h>
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    return int(rename(here, os.fsencode(one), here, os.fsencode(other), swap)) == 0
 
 
 def draft_beside(path: Path) -> Path:
