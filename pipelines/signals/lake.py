@@ -1,0 +1,145 @@
+"""The lake: ingested tables as immutable parquet parts behind one manifest, which is replaced in one step.
+
+What the manifest names exists; everything else in the folder is a killed run's leftover.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from configs.errors import FacingsError
+from configs.home import Home
+from pipelines.signals.contract import TABLES, Kind
+from state.files import write_atomic
+
+MANIFEST = "manifest.json"
+# Columns that the lake keeps for itself beside the contract's: the row's 128-bit key, and when it came in.
+KEY_COLUMNS = ("_key_high", "_key_low")
+INGESTED_AT = "ingested_at"
+
+_POLARS: dict[Kind, pl.DataType] = {
+    "id": pl.String(),
+    "text": pl.String(),
+    "list": pl.String(),
+    "time": pl.Datetime("us", "UTC"),
+    "number": pl.Float64(),
+    "integer": pl.Int64(),
+    "boolean": pl.Boolean(),
+}
+
+
+def polars_type(kind: Kind) -> pl.DataType:
+    """The polars type in which values of this kind are kept."""
+    return _POLARS[kind]
+
+
+class Part(BaseModel):
+    """One parquet file of a table: `digest` is the sum of its rows' keys modulo 2^64, whatever their order."""
+
+    model_config = ConfigDict(frozen=True)
+    file: str
+    rows: int
+    digest: int
+
+
+class Manifest(BaseModel):
+    """What the lake holds at one moment."""
+
+    model_config = ConfigDict(frozen=True)
+    format_version: int = 1
+    tables: dict[str, tuple[Part, ...]] = {}
+    quarantine: tuple[str, ...] = ()
+
+
+class Lake:
+    """Read access to the ingested tables of one home."""
+
+    def __init__(self, home: Home) -> None:
+        self.folder = home.lake
+
+    def manifest(self) -> Manifest:
+        """Read the manifest; an empty one before the first ingest.
+
+        Raises:
+            FacingsError: the manifest is damaged.
+        """
+        path = self.folder / MANIFEST
+        try:
+            return Manifest.model_validate_json(path.read_text())
+        except FileNotFoundError:
+            return Manifest()
+        except ValueError:
+            raise FacingsError(f"{path} is damaged; restore it from a backup or ingest into a new home.") from None
+
+    def commit(self, manifest: Manifest) -> None:
+        """Make `manifest` the truth in one step; the parts it names are already there."""
+        write_atomic(self.folder / MANIFEST, manifest.model_dump_json(indent=1))
+
+    def has(self, table: str) -> bool:
+        """Whether this table was ever ingested into this home."""
+        return table in self.manifest().tables
+
+    def tables(self) -> list[str]:
+        """Names of the tables that were ever ingested."""
+        return sorted(self.manifest().tables)
+
+    def paths(self, table: str) -> list[Path]:
+        """Parquet files that together hold every current row exactly once."""
+        return [self.folder / part.file for part in self.manifest().tables.get(table, ())]
+
+    def scan(self, table: str) -> pl.LazyFrame:
+        """The table as a polars query, contract columns first; without rows when it was never ingested."""
+        schema = {column.name: polars_type(column.kind) for column in TABLES[table].columns}
+        frames = [pl.scan_parquet(path) for path in self.paths(table)]
+        whole = pl.concat([pl.LazyFrame(schema=schema), *frames], how="diagonal_relaxed")
+        return whole.drop([name for name in KEY_COLUMNS if name in whole.collect_schema().names()])
+
+    def read(self, table: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Read a table: ids and texts as str, times as datetime64[us, UTC], numbers as float64.
+
+        Args:
+            table: a table of the contract.
+            columns: only these; one that no ingest ever brought is an error.
+
+        Raises:
+            FacingsError: a column is unknown.
+        """
+        query = self.scan(table)
+        known = query.collect_schema().names()
+        unknown = [column for column in columns or () if column not in known]
+        if unknown:
+            raise FacingsError(f"Table {table} has no column {', '.join(unknown)}; it has {', '.join(known)}.")
+        return query.select(list(columns) if columns is not None else known).collect().to_pandas()
+
+    def fingerprint(self, tables: Sequence[str] | None = None) -> str:
+        """Hex digest of the rows kept, whatever the order and the parts in which they came."""
+        held = self.manifest().tables
+        content = {
+            name: (sum(part.rows for part in held[name]), sum(part.digest for part in held[name]) % 2**64)
+            for name in sorted(held)
+            if tables is None or name in tables
+        }
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+    def latest_event_time(self) -> datetime | None:
+        """Time of the newest interaction; None where there is none."""
+        latest = self.scan("interactions").select(pl.col("event_time").max()).collect().item()
+        return latest.astimezone(UTC) if isinstance(latest, datetime) else None
+
+    def clean(self) -> None:
+        """Remove what no manifest names: leftovers of killed runs. Call it only under the ingest's lock."""
+        manifest = self.manifest()
+        named = {part.file for parts in manifest.tables.values() for part in parts} | set(manifest.quarantine)
+        for file in self.folder.rglob("*.parquet"):
+            if str(file.relative_to(self.folder)) not in named:
+                file.unlink()
+        for draft in self.folder.glob(".draft-*"):
+            draft.unlink()

@@ -1,0 +1,130 @@
+"""From the lake to the feature store: what was known at stated moments, offline; the last of them online too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from configs.clock import Clock
+from configs.errors import FacingsError, UsageError
+from configs.settings import Settings
+
+if TYPE_CHECKING:
+    from features.history import History
+    from features.store import FeatureStore
+
+
+class Tables(Protocol):
+    """What is needed of the lake: which tables it holds, and in which parquet files."""
+
+    def has(self, table: str) -> bool:
+        """Whether the table was ever ingested."""
+        ...
+
+    def paths(self, table: str) -> list[Path]:
+        """Parquet files that hold each current row exactly once."""
+        ...
+
+
+class ViewReport(BaseModel):
+    """Rows of one view: computed over all moments, written offline because new or changed, brought online."""
+
+    model_config = ConfigDict(frozen=True)
+
+    computed: int = Field(0, ge=0)
+    written: int = Field(0, ge=0)
+    online: int = Field(0, ge=0)
+
+
+class MaterialiseReport(BaseModel):
+    """What a run did."""
+
+    model_config = ConfigDict(frozen=True)
+
+    as_of: list[pd.Timestamp] = Field(description="the moments, ascending, UTC")
+    views: dict[str, ViewReport]
+
+
+def materialise(
+    settings: Settings,
+    lake: Tables,
+    *,
+    as_of: Sequence[pd.Timestamp],
+    clock: Clock,
+    progress: Callable[[str], None],
+) -> MaterialiseReport:
+    """Compute every view at each moment from rows with event_time before it, and store what is new or changed.
+
+    A row of a moment that is computed for the first time is known since that moment (its value depends on nothing
+    later). Rows that change or appear when a moment is computed again, because data came late or was corrected, are
+    added with created_timestamp = clock.now(), and rows that stay the same are not written again: a second run writes
+    nothing, and a killed one is finished by running it again.
+
+    Args:
+        settings: names the home, the online store and the currency.
+        lake: the ingested tables.
+        as_of: moments, UTC when they have no zone; the last is brought online.
+        clock: dates corrections.
+        progress: told what is done, a line a step.
+
+    Raises:
+        UsageError: no moment is given.
+        FacingsError: no interactions were ever ingested.
+    """
+    from features.history import in_utc
+    from features.store import FeatureStore
+
+    moments = sorted({in_utc(moment) for moment in as_of})
+    if not moments:
+        raise UsageError("There is no moment to materialise; give at least one as_of.")
+    if not lake.has("interactions"):
+        raise FacingsError("There are no interactions in this home; run `facings ingest FOLDER` first.")
+    progress("features: reading what has happened")
+    with _history(settings, lake) as history, closing(FeatureStore(settings, clock=clock)) as store:
+        counts = _offline(history, store, moments, clock, progress)
+        online = store.materialise(moments[-1].to_pydatetime(), progress=progress)
+    views = {
+        name: ViewReport(computed=computed, written=written, online=online[name])
+        for name, (computed, written) in counts.items()
+    }
+    return MaterialiseReport(as_of=moments, views=views)
+
+
+def _history(settings: Settings, lake: Tables) -> History:
+    from features.history import History
+
+    def files(table: str) -> list[Path] | None:
+        return lake.paths(table) if lake.has(table) else None
+
+    return History(
+        lake.paths("interactions"),
+        files("items"),
+        promotions=files("promotions"),
+        contents=files("contents"),
+        content_views=files("content_views"),
+        currency=settings.currency,
+    )
+
+
+def _offline(
+    history: History,
+    store: FeatureStore,
+    moments: Sequence[pd.Timestamp],
+    clock: Clock,
+    progress: Callable[[str], None],
+) -> dict[str, tuple[int, int]]:
+    from features.compute import COMPUTE
+
+    counts = dict.fromkeys(COMPUTE, (0, 0))
+    for moment in moments:
+        for name, compute in COMPUTE.items():
+            frame = compute(history, moment)
+            written = store.write_offline(name, frame, now=clock.now())
+            counts[name] = (counts[name][0] + len(frame), counts[name][1] + written)
+            progress(f"features of {name} at {moment:%Y-%m-%d %H:%M}: {len(frame)} rows, {written} new or changed")
+    return counts
