@@ -18,7 +18,7 @@ from features import tables
 def _source(view: tables.View) -> FileSource:
     return FileSource(
         name=f"{view.name}_rows",
-        path=f"offline/{view.name}/*.parquet",
+        path=f"{view.folder}/*.parquet",
         file_format=ParquetFormat(),
         timestamp_field=tables.EVENT_TIME,
         created_timestamp_column=tables.CREATED_TIME,

@@ -6,6 +6,7 @@ Every view has its keys, `event_timestamp` (the moment it speaks of: only events
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,6 +46,12 @@ class View:
         """Every column of the table: keys, the two timestamps, features."""
         return [*self.keys, EVENT_TIME, CREATED_TIME, *self.feature_names]
 
+    @property
+    def folder(self) -> str:
+        """Folder of its rows below the home's features; another set of columns is another folder, never a mixture."""
+        digest = hashlib.sha256("\n".join(self.columns).encode()).hexdigest()[:8]
+        return f"offline/{self.name}-{digest}"
+
 
 def _number(name: str, unit: str, meaning: str) -> Feature:
     return Feature(name, "number", unit, meaning)
@@ -69,9 +76,13 @@ SHOPPER = View(
         _number("spend_30d", "currency, major units", "money paid, last 30 days"),
         _number("spend_90d", "currency, major units", "money paid, last 90 days"),
         _number("basket_value_90d", "currency, major units", "spend_90d per visit; missing without a visit"),
-        _text("top_category", "category path", f"most bought {_CATEGORY}, by lines, last 365 days; ties: first by name"),
+        _text(
+            "top_category", "category path", f"most bought {_CATEGORY}, by lines, last 365 days; ties: first by name"
+        ),
         _number("top_category_share", "fraction", "share of top_category in the lines with a category, last 365 days"),
-        _number("price_level", "ratio", "median over lines of unit price / typical unit price of the category, 365 days"),
+        _number(
+            "price_level", "ratio", "median over lines of unit price / typical unit price of the category, 365 days"
+        ),
         _number("promotion_share_90d", "fraction", "share of lines bought under promotion, last 90 days"),
         _number("redemptions_365d", "events", "redeemed offers, last 365 days"),
     ),
@@ -105,7 +116,9 @@ STORE = View(
         _number("basket_value_30d", "currency, major units", "spend_30d per visit; missing without a visit"),
         _text("top_category", "category path", f"most sold {_CATEGORY}, by lines, last 90 days; ties: first by name"),
         _number("top_category_share", "fraction", "share of top_category in the lines with a category, last 90 days"),
-        _number("price_level", "ratio", "median over lines of unit price / typical unit price of the category, 90 days"),
+        _number(
+            "price_level", "ratio", "median over lines of unit price / typical unit price of the category, 90 days"
+        ),
         _number("promotion_share_90d", "fraction", "share of lines sold under promotion, last 90 days"),
     ),
 )

@@ -1,0 +1,243 @@
+"""What has happened, prepared once for many moments: the tables that the feature queries read.
+
+Inside, one private in-memory duckdb: money is counted in integer millionths and times in integer microseconds, so that
+a feature does not depend on the order of rows down to the last bit.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+
+from configs.errors import FacingsError
+from features.tables import CREATED_TIME, EVENT_TIME, View
+
+Rows = pd.DataFrame | Sequence[Path]
+"""A table: a frame, or the parquet files that hold it."""
+
+NOTHING: Any = None
+"""What stands for a missing text."""
+
+_EPOCH = pd.Timestamp(0, tz="UTC")
+_TEXT = "VARCHAR"
+_COLUMNS: dict[str, dict[str, str]] = {
+    "interactions": {
+        **dict.fromkeys(
+            ("shopper_id", "item_id", "event_type", "store_id", "basket_id", "order_id", "session_id"),
+            _TEXT,
+        ),
+        "campaign_id": _TEXT,
+        "currency": _TEXT,
+        "quantity": "DOUBLE",
+        "price": "DOUBLE",
+        "event_time": "TIMESTAMPTZ",
+    },
+    "items": {"item_id": _TEXT, "category": _TEXT},
+    "promotions": {"store_id": _TEXT, "item_id": _TEXT, "starts": "TIMESTAMPTZ", "ends": "TIMESTAMPTZ"},
+    "contents": {"content_id": _TEXT, "tags": "VARCHAR[]", "item_ids": "VARCHAR[]"},
+    "content_views": {
+        "shopper_id": _TEXT,
+        "content_id": _TEXT,
+        "event_time": "TIMESTAMPTZ",
+        "dwell_seconds": "DOUBLE",
+    },
+}
+_REQUIRED = {"interactions": ("shopper_id", "item_id", "event_type", "event_time")}
+
+# A visit is a basket, else an order, else a session, else a day in a store. A line is under promotion when it names a
+# campaign, when the same shopper redeemed that item on that day, or when it was advertised in that store then.
+_PREPARE = """
+CREATE TABLE redeems AS
+    SELECT shopper_id, item_id, epoch_us(event_time) AS t FROM interactions WHERE event_type = 'redeem';
+CREATE TABLE lines AS
+    SELECT shopper_id, item_id, store_id, epoch_us(event_time) AS t,
+        coalesce('b' || basket_id, 'o' || order_id, 's' || session_id,
+                 'd' || (epoch_us(event_time) // 86400000000) || '@' || coalesce(store_id, '')) AS visit_key,
+        CASE WHEN coalesce(currency, $currency) = $currency AND isfinite(price) THEN price END AS paid,
+        CAST(round(paid * coalesce(quantity, 1) * 1e6) AS BIGINT) AS amount,
+        CASE WHEN paid > 0 THEN CAST(round(paid * 1e6) AS BIGINT) END AS unit,
+        campaign_id IS NOT NULL AS in_campaign
+    FROM interactions WHERE event_type = 'purchase';
+CREATE TABLE visits AS
+    SELECT *, row_number() OVER () AS visit FROM (SELECT DISTINCT shopper_id, visit_key FROM lines);
+CREATE TABLE advertised AS
+    SELECT DISTINCT lines.rowid AS line FROM lines JOIN promotions USING (store_id, item_id)
+    WHERE lines.t >= coalesce(epoch_us(starts), 0) AND (ends IS NULL OR lines.t < epoch_us(ends));
+CREATE TABLE redeemed AS
+    SELECT lines.rowid AS line, min(redeems.t) AS redeemed_at FROM lines JOIN redeems
+    ON lines.shopper_id = redeems.shopper_id AND lines.item_id = redeems.item_id
+        AND lines.t // 86400000000 = redeems.t // 86400000000 GROUP BY lines.rowid;
+CREATE TABLE purchases AS
+    SELECT lines.shopper_id, lines.item_id, lines.store_id, lines.t, visits.visit, lines.amount, lines.unit,
+        nullif(array_to_string(string_split(items.category, '/')[1:2], '/'), '') AS category,
+        lines.in_campaign OR advertised.line IS NOT NULL AS offered, redeemed_at
+    FROM lines JOIN visits USING (shopper_id, visit_key)
+    LEFT JOIN items ON lines.item_id = items.item_id
+    LEFT JOIN advertised ON lines.rowid = advertised.line
+    LEFT JOIN redeemed ON lines.rowid = redeemed.line;
+DROP TABLE lines; DROP TABLE visits; DROP TABLE advertised; DROP TABLE redeemed;
+"""
+
+# `level`: unit price over the median unit price of the category. `promotion_facts`: whether anything is known at all.
+_MOMENT = """
+CREATE OR REPLACE TABLE past AS
+    WITH before AS (
+        SELECT *, ($as_of - t) / 86400e6 AS age, offered OR coalesce(redeemed_at < $as_of, false) AS promoted
+        FROM purchases WHERE t < $as_of
+    ),
+    typical AS (SELECT category, median(unit) AS typical FROM before
+                WHERE age <= 365 AND category IS NOT NULL GROUP BY category)
+    SELECT before.*, unit / typical AS level FROM before LEFT JOIN typical USING (category);
+CREATE OR REPLACE TABLE promotion_facts AS
+    SELECT $advertised OR EXISTS (SELECT 1 FROM past WHERE promoted)
+        OR EXISTS (SELECT 1 FROM redeems WHERE t < $as_of) AS known;
+"""
+
+
+class History:
+    """Purchases and views of contents, ready to be asked for features at any moment.
+
+    Args:
+        interactions: shopper_id, item_id, event_type, event_time (UTC), and where known store_id, basket_id, order_id,
+            session_id, quantity, price (a unit's, major units), currency, campaign_id.
+        items: item_id and category (path with `/`), as known now; None: no item has a category.
+        promotions: store_id, item_id, starts, ends; None: nothing is known of advertising.
+        contents: content_id, tags, item_ids; None: no content has tags.
+        content_views: shopper_id, content_id, event_time, dwell_seconds; None: nobody viewed any.
+        currency: money in another currency is not counted (a missing currency is this one).
+
+    Raises:
+        FacingsError: interactions lack a column, or items name one item twice.
+    """
+
+    def __init__(
+        self,
+        interactions: Rows,
+        items: Rows | None = None,
+        *,
+        promotions: Rows | None = None,
+        contents: Rows | None = None,
+        content_views: Rows | None = None,
+        currency: str = "USD",
+    ) -> None:
+        self._spill = tempfile.TemporaryDirectory(prefix="facings-features-", ignore_cleanup_errors=True)
+        self._duck = duckdb.connect(":memory:", config={"temp_directory": self._spill.name, "memory_limit": "3GB"})
+        self._advertised = promotions is not None
+        self._moment: int | None = None
+        given = {
+            "interactions": interactions,
+            "items": items,
+            "promotions": promotions,
+            "contents": contents,
+            "content_views": content_views,
+        }
+        try:
+            for table, rows in given.items():
+                self._take(table, rows)
+            self._refuse_repeated_items()
+            self._run(_PREPARE, {"currency": currency})
+        except BaseException:
+            self.close()
+            raise
+
+    def features(self, view: View, query: str, as_of: pd.Timestamp, **parameters: Any) -> pd.DataFrame:
+        """Answer `query` with what happened before `as_of`.
+
+        Args:
+            view: the table to return.
+            query: SQL over `past` (purchases before as_of with `age` in days) that gives the keys and the features.
+            as_of: the moment, UTC when it has no zone; events at or after it are not seen.
+            parameters: further named parameters of the query.
+
+        Returns:
+            The view's columns, sorted by key, event_timestamp = created_timestamp = as_of.
+        """
+        moment = in_utc(as_of)
+        self._go_to((moment - _EPOCH) // pd.Timedelta(microseconds=1))
+        names = {"as_of": self._moment, **parameters}
+        frame = self._duck.execute(query, {name: names[name] for name in names if f"${name}" in query}).df()
+        frame[EVENT_TIME] = moment.as_unit("us")
+        frame[CREATED_TIME] = moment.as_unit("us")
+        return tidy(view, frame)
+
+    def close(self) -> None:
+        """Let go of memory and temporary files."""
+        self._duck.close()
+        self._spill.cleanup()
+
+    def __enter__(self) -> Self:
+        """Return this history; leaving the block closes it."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def _go_to(self, moment: int) -> None:
+        if moment != self._moment:
+            self._run(_MOMENT, {"as_of": moment, "advertised": self._advertised})
+            self._moment = moment
+
+    def _run(self, script: str, parameters: dict[str, Any]) -> None:
+        for statement in filter(str.strip, script.split(";")):
+            used = {name: value for name, value in parameters.items() if f"${name}" in statement}
+            self._duck.execute(statement, used)
+
+    def _take(self, table: str, rows: Rows | None) -> None:
+        """Make a view of the columns we use, typed; columns that are not there are NULL."""
+        wanted = _COLUMNS[table]
+        if rows is None or (not isinstance(rows, pd.DataFrame) and not rows):
+            rows = pd.DataFrame({name: pd.Series(dtype="object") for name in wanted})
+        if isinstance(rows, pd.DataFrame):
+            present = [name for name in wanted if name in rows.columns]
+            relation = self._duck.from_arrow(pa.Table.from_pandas(rows[present], preserve_index=False))
+        else:
+            relation = self._duck.read_parquet([str(path) for path in rows], union_by_name=True)
+        types = dict(zip(relation.columns, map(str, relation.types), strict=True))
+        missing = [name for name in _REQUIRED.get(table, ()) if name not in types]
+        if missing:
+            raise FacingsError(f"The table {table} has no column {missing[0]}; features cannot be computed without it.")
+        relation.project(", ".join(_typed(name, kind, types.get(name)) for name, kind in wanted.items())).create_view(
+            table
+        )
+
+    def _refuse_repeated_items(self) -> None:
+        """The row-count contract of the one join with items: a repeated item would count its sales twice."""
+        row = self._duck.execute("SELECT item_id FROM items GROUP BY item_id HAVING count(*) > 1 LIMIT 1").fetchone()
+        if row:
+            raise FacingsError(f"The table items has the item {row[0]} more than once; keep one row for each item_id.")
+
+
+def in_utc(moment: pd.Timestamp) -> pd.Timestamp:
+    """Return `moment` in UTC; one without a zone is taken as UTC."""
+    moment = pd.Timestamp(moment)
+    return moment.tz_localize("UTC") if moment.tzinfo is None else moment.tz_convert("UTC")
+
+
+def tidy(view: View, frame: pd.DataFrame) -> pd.DataFrame:
+    """Bring `frame` into the view's exact columns, dtypes (object, datetime64[us, UTC], float64) and order of keys."""
+    numbers = {feature.name: "float64" for feature in view.features if feature.kind == "number"}
+    frame = frame[view.columns].astype({**numbers, **dict.fromkeys((EVENT_TIME, CREATED_TIME), "datetime64[us, UTC]")})
+    for name in [*view.keys, *(feature.name for feature in view.features if feature.kind == "text")]:
+        frame[name] = frame[name].astype("object").where(frame[name].notna(), NOTHING)
+    return frame.sort_values([*view.keys, EVENT_TIME, CREATED_TIME], ignore_index=True)
+
+
+def _typed(name: str, kind: str, found: str | None) -> str:
+    """SQL that gives column `name` as `kind`; a text that should be a list is split at `|`, `,` or `;`."""
+    if found is None or found.strip('"').upper() in {"NULL", "INTEGER[]"}:
+        return f"CAST(NULL AS {kind}) AS {name}"
+    if kind == "VARCHAR[]" and not found.endswith("[]"):
+        return (
+            f"list_transform(string_split_regex(CAST({name} AS VARCHAR), '[|,;]'), lambda word: trim(word)) AS {name}"
+        )
+    return f"CAST({name} AS {kind}) AS {name}"

@@ -1,0 +1,215 @@
+"""The feature store: Feast behind one class that keeps its promises (row counts, leaks, expiry, erasure).
+
+Importing this module is light; Feast is imported when a store is first used.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+
+from configs import telemetry
+from configs.clock import Clock
+from configs.errors import FacingsError, UsageError
+from configs.settings import Settings
+from features.frames import ROW, entity_frame, key_frame, typed, view_named, views_of
+from features.history import NOTHING
+from features.offline import OfflineTable, erase, items_of
+from features.tables import VIEWS, View
+from state.files import exclusive
+
+_CHUNK_ROWS = 20_000
+
+
+class FeatureStore:
+    """Features of one home, offline (parquet read through Feast's duckdb store) and online (SQLite or Redis).
+
+    Not for several threads at once: give each its own.
+
+    Args:
+        settings: names the home and the online store.
+        clock: tells the moment against which online rows expire; default: the settings' clock.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._clock = clock or settings.clock()
+        self._folder = settings.paths.features
+        self._feast: Any = None
+
+    def apply(self) -> None:
+        """Register the definitions on this home; harmless to repeat. Every other method does it when it is needed."""
+        with self._writing():
+            self._feast = _repository().apply(self._settings)
+            _online().prepare(self._feast)
+
+    def write_offline(self, view: str, frame: pd.DataFrame, *, now: datetime | None = None) -> int:
+        """Append the rows of `frame` that are new or changed; return how many (see `OfflineTable.write`).
+
+        Args:
+            view: a name of `features.tables.VIEWS`.
+            frame: exactly the view's columns.
+            now: created_timestamp of corrections; default: the clock's moment.
+
+        Raises:
+            UsageError: there is no such view.
+            FacingsError: the frame does not fit the view; nothing was written.
+        """
+        table = OfflineTable(view_named(view), self._folder)
+        with self._writing():
+            return table.write(frame, now or self._clock.now())
+
+    def historical(self, entities: pd.DataFrame, service: str) -> pd.DataFrame:
+        """Return what was known of each entity at its moment: the point-in-time join with the leak filter on.
+
+        Args:
+            entities: the service's keys (str) and event_timestamp (UTC when it has no zone); further columns are kept.
+            service: a name of `features.tables.SERVICES`.
+
+        Returns:
+            The rows of `entities`, in their order, with the service's features (float64 or str); missing where
+            nothing was known, or where it was older than the view's time to live.
+
+        Raises:
+            UsageError: there is no such service.
+            FacingsError: a key column is missing or empty, a column bears a feature's name, or the join changed the
+                number of rows.
+        """
+        views = views_of(service)
+        asked = entity_frame(entities, views)
+        if asked.empty:
+            return typed(asked, views, entities.columns)
+        store = self._open()
+        with _quiet():
+            found = store.get_historical_features(
+                entity_df=asked, features=store.get_feature_service(service), filter_by_created_timestamp=True
+            ).to_df()
+        if len(found) != len(asked) or set(found[ROW]) != set(asked[ROW]):
+            raise FacingsError(
+                f"The point-in-time join of the service {service} turned {len(asked)} rows into {len(found)}; "
+                "its answer is not used. Check that no other Feast version or store is installed (`facings doctor`)."
+            )
+        return typed(found.sort_values(ROW, ignore_index=True), views, entities.columns)
+
+    def materialise(
+        self, end: datetime, *, progress: Callable[[str], None], chunk_rows: int = _CHUNK_ROWS
+    ) -> dict[str, int]:
+        """Bring the newest rows at `end` into the online store; return rows per view.
+
+        Written in chunks of `chunk_rows`, so memory does not grow with the table; safe to kill and to repeat.
+
+        Raises:
+            UsageError: chunk_rows is below 1.
+        """
+        if chunk_rows < 1:
+            raise UsageError(f"chunk_rows is {chunk_rows}; give 1 or more.")
+        store = self._open()
+        with self._writing():
+            return {name: self._bring_online(store, VIEWS[name], end, progress, chunk_rows) for name in VIEWS}
+
+    def online(self, service: str, ids: Sequence[str] | pd.DataFrame) -> pd.DataFrame:
+        """Return the newest features of each id; missing where none are known or what is known has expired.
+
+        Args:
+            service: a name of `features.tables.SERVICES`.
+            ids: ids of a service with one key; or a frame with the service's keys. A repeated id is answered twice.
+
+        Returns:
+            One row for each id, in order: the keys and the service's features (float64 or str).
+
+        Raises:
+            UsageError: there is no such service, or a key column is missing.
+            FacingsError: Feast answered with another number of rows.
+        """
+        views = views_of(service)
+        keys = key_frame(ids, views, service)
+        if keys.empty:
+            return typed(keys, views, keys.columns)
+        store = self._open()
+        with _quiet():
+            answer = store.get_online_features(
+                features=store.get_feature_service(service), entity_rows=keys.to_dict("records")
+            ).to_dict(include_event_timestamps=True)
+        found = keys.copy()
+        for view in views:
+            for name in view.feature_names:
+                if len(answer[name]) != len(keys):
+                    raise FacingsError(f"The online store answered {len(answer[name])} rows for {len(keys)} ids.")
+                values = pd.Series(answer[name], dtype="object")
+                found[name] = values.where(self._holds(view, answer[f"{name}__ts"]), NOTHING)
+        return typed(found, views, keys.columns)
+
+    def forget(self, shopper_id: str) -> dict[str, int]:
+        """Erase a shopper's rows; return {"online": keys, "offline": rows} that were erased.
+
+        The online store first (in SQLite one transaction), then each parquet part by one replacement: a reader sees a
+        part with the shopper or without, and a killed job is finished by calling it again.
+        """
+        store = self._open()
+        with self._writing():
+            online = _online().erase(store, shopper_id, items_of(self._folder, shopper_id))
+            return {"online": online, "offline": erase(self._folder, shopper_id)}
+
+    def close(self) -> None:
+        """Let go of the online store's connection; the next call opens it again."""
+        store, self._feast = self._feast, None
+        if store is not None:
+            _online().close(store)
+
+    def _open(self) -> Any:
+        if self._feast is None:
+            with self._writing():
+                self._feast = _repository().open_store(self._settings)
+                _online().prepare(self._feast)
+        return self._feast
+
+    def _bring_online(
+        self, store: Any, view: View, end: datetime, progress: Callable[[str], None], chunk_rows: int
+    ) -> int:
+        written = 0
+        for chunk in OfflineTable(view, self._folder).latest(end, chunk_rows):
+            with _quiet():
+                store.write_to_online_store(view.name, chunk)
+            written += len(chunk)
+            progress(f"online features of {view.name}: {written} rows")
+        _online().drop_expired(store, view, end)
+        return written
+
+    def _holds(self, view: View, stamps: Sequence[int]) -> pd.Series[bool]:
+        """Whether rows of these moments (epoch seconds) are young enough: Feast does not look at it online."""
+        oldest = self._clock.now().timestamp() - view.ttl_days * 86400
+        return pd.Series([stamp >= oldest for stamp in stamps], dtype="bool")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with exclusive(self._folder / ".lock", "feature job", wait=True):
+            yield
+
+
+def _repository() -> ModuleType:
+    """The module that imports Feast, once its telemetry is off."""
+    telemetry.turn_off()
+    from features import repository
+
+    return repository
+
+
+def _online() -> ModuleType:
+    telemetry.turn_off()
+    from features import online
+
+    return online
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Feast and ibis warn of each other's deprecations on every call; a user can do nothing about it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
