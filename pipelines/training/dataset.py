@@ -1,0 +1,131 @@
+"""What a recipe is trained and judged on, read from the lake as it was known at a stated moment."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pandas as pd
+
+from configs.errors import FacingsError
+from configs.recipe import Recipe, SplitRecipe
+from configs.settings import Settings
+from features.store import FeatureStore
+from models.dataset import Dataset
+from pipelines.signals.lake import Lake
+
+COLUMNS = ["shopper_id", "item_id", "event_type", "event_time", "quantity", "price", "store_id", "basket_id"]
+# What a model depends on, and, where a recipe uses Feast's features, what those are computed from.
+TABLES = ("interactions", "items", "shoppers")
+FEATURE_TABLES = ("promotions", "contents", "content_views")
+FEATURE_SERVICE = "shopper"
+
+
+@dataclass(frozen=True)
+class Moments:
+    """The split of one run: known before `cut`, judged on [cut, end), served from everything before `end`."""
+
+    cut: pd.Timestamp
+    end: pd.Timestamp
+
+
+def moments(lake: Lake, split: SplitRecipe) -> Moments:
+    """Return the cut and the end of the data (just after its last interaction).
+
+    Raises:
+        FacingsError: nothing was ingested.
+    """
+    latest = lake.latest_event_time()
+    if latest is None:
+        raise FacingsError("There is no data to train on; load a folder of tables with `facings ingest FOLDER` first.")
+    end = _utc(pd.Timestamp(latest)) + pd.Timedelta(1, unit="us")
+    return Moments(cut=end - timedelta(days=split.test_days), end=end)
+
+
+def data_fingerprint(lake: Lake, recipes: Iterable[Recipe], settings: Settings) -> str:
+    """Hex digest of all data that these recipes learn from, and of what is never recommended."""
+    features = any(recipe.data.shopper_features for recipe in recipes)
+    content = lake.fingerprint([*TABLES, *(FEATURE_TABLES if features else ())])
+    text = "\n".join([content, *settings.never_recommend])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def signals(lake: Lake, event_types: Sequence[str], before: pd.Timestamp) -> pd.DataFrame:
+    """Read the interactions of these types before a moment; ids as str, event_time in UTC."""
+    table = lake.read("interactions", COLUMNS)
+    keep = table["event_type"].isin(list(event_types)) & (table["event_time"] < before)
+    return table[keep].drop(columns="event_type").reset_index(drop=True)
+
+
+def training_dataset(
+    settings: Settings,
+    lake: Lake,
+    recipe: Recipe,
+    as_of: pd.Timestamp,
+    features: FeatureStore | None = None,
+    *,
+    interactions: pd.DataFrame | None = None,
+) -> Dataset:
+    """Build what `recipe` may learn from at `as_of`: nothing of that moment or later is in it.
+
+    Args:
+        settings: names what is never recommended.
+        lake: the ingested tables.
+        recipe: says which signals, content and attributes count.
+        as_of: exclusive upper bound; UTC.
+        features: asked for the shopper features that the recipe names, as they were at `as_of`.
+        interactions: what `signals` returned for this recipe's event types up to a later moment, read already.
+
+    Raises:
+        FacingsError: no signal before `as_of`, a column the recipe names is missing, or features are named and there
+            is no feature store.
+    """
+    as_of = _utc(as_of)
+    if interactions is None:
+        interactions = signals(lake, recipe.data.event_types, as_of)
+    past = interactions[interactions["event_time"] < as_of].reset_index(drop=True)
+    shoppers = _shoppers(lake, past)
+    attributes = tuple(recipe.data.shopper_attributes)
+    if recipe.data.shopper_features:
+        if features is None:
+            raise FacingsError(f"Recipe {recipe.name} names shopper_features; give a feature store that holds them.")
+        shoppers = _with_features(shoppers, recipe, as_of, features)
+        attributes += tuple(recipe.data.shopper_features)
+    return Dataset.build(
+        past,
+        items=lake.read("items"),
+        shoppers=shoppers,
+        as_of=as_of,
+        item_content=recipe.data.item_content,
+        shopper_attributes=attributes,
+        never_recommend=settings.never_recommend,
+    )
+
+
+def _shoppers(lake: Lake, past: pd.DataFrame) -> pd.DataFrame:
+    """The shoppers table, completed by whoever bought without being in it."""
+    known = lake.read("shoppers")
+    missing = pd.Index(past["shopper_id"].unique()).difference(pd.Index(known["shopper_id"]))
+    if missing.empty:
+        return known
+    return pd.concat([known, pd.DataFrame({"shopper_id": missing.astype(object)})], ignore_index=True)
+
+
+def _with_features(
+    shoppers: pd.DataFrame, recipe: Recipe, as_of: pd.Timestamp, features: FeatureStore
+) -> pd.DataFrame:
+    named = list(recipe.data.shopper_features)
+    asked = pd.DataFrame({"shopper_id": shoppers["shopper_id"].astype(object), "event_timestamp": as_of})
+    found = features.historical(asked, FEATURE_SERVICE)
+    unknown = [name for name in named if name not in found.columns]
+    if unknown:
+        known = ", ".join(column for column in found.columns if column not in asked.columns)
+        raise FacingsError(f"Recipe {recipe.name} names {', '.join(unknown)}; the shopper's features are {known}.")
+    own = [column for column in shoppers.columns if column not in named]
+    return shoppers[own].merge(found[["shopper_id", *named]], on="shopper_id", how="left", validate="one_to_one")
+
+
+def _utc(moment: pd.Timestamp) -> pd.Timestamp:
+    return moment.tz_localize("UTC") if moment.tzinfo is None else moment.tz_convert("UTC")

@@ -1,0 +1,213 @@
+"""The gate: whether a challenger may replace the champion. Pure: metrics of each shopper in, a decision out.
+
+docs/retraining.md states the rules and why they are so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from configs.errors import FacingsError
+from configs.recipe import GateRecipe
+from models.bootstrap import paired_difference
+
+
+class Kind(StrEnum):
+    """Which rule judges a challenger."""
+
+    FIRST = "first"  # nothing serves yet: not worse than popularity on the same split
+    REFRESH = "refresh"  # the champion's recipe on newer data: not worse than the champion
+    REPLACEMENT = "replacement"  # another recipe: better than the champion's recipe refreshed on the same data
+
+
+class Comparison(BaseModel):
+    """A challenger beside a reference on one set of shoppers; every value is a mean over those shoppers.
+
+    `lower` and `upper` are the one-sided bounds of the difference challenger − reference, each at `confidence`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    reference: str
+    scope: str  # "all" or a slice's name
+    shoppers: int
+    mean_challenger: float
+    mean_reference: float
+    difference: float
+    lower: float
+    upper: float
+    confidence: float
+    judged: bool
+    passed: bool
+
+
+class GateDecision(BaseModel):
+    """What the gate says of one challenger."""
+
+    model_config = ConfigDict(frozen=True)
+
+    passed: bool
+    kind: Kind
+    metric: str
+    mean_challenger: float
+    mean_champion: float  # of the reference that the rule compares with
+    difference: float
+    interval: tuple[float, float]  # one-sided bounds: lower and upper
+    confidence: float
+    shoppers: int
+    reasons: list[str]
+    comparisons: list[Comparison]
+
+
+def decide(
+    kind: Kind,
+    challenger: pd.DataFrame,
+    references: Mapping[str, pd.DataFrame],
+    *,
+    slices: pd.Series,
+    rules: GateRecipe,
+    challengers: int = 1,
+    seed: int = 0,
+) -> GateDecision:
+    """Judge one challenger.
+
+    Args:
+        kind: the rule.
+        challenger: one row a shopper of the test window: shopper_id and the metric's column.
+        references: the same for what it is compared with, by name. The first decides by the rule of `kind`; each
+            further one must only not be beaten by more than the margin (a replacement beside the serving champion).
+        slices: the slice of each shopper, indexed by shopper_id.
+        rules: metric, margins, confidence, resamples, slices.
+        challengers: how many replacements are tried in this run; each is tested at (1 − confidence) / challengers, so
+            that trying many does not let one through by luck (Bonferroni).
+        seed: of the bootstrap.
+
+    Raises:
+        FacingsError: no shopper to judge by, or the frames are not of the same shoppers.
+    """
+    frames = {"challenger": challenger, **references}
+    values = _aligned(frames, rules.metric)
+    first, *further = list(references)
+    strict = kind is Kind.REPLACEMENT
+    confidence = 1 - (1 - rules.confidence) / max(1, challengers) if strict else rules.confidence
+    main = _compare(values, first, "all", None, rules, confidence, seed)
+    passes = main.lower > 0 if strict else main.lower >= -rules.margin * main.mean_reference
+    comparisons = [main.model_copy(update={"passed": passes})]
+    for name in further:
+        beside = _compare(values, name, "all", None, rules, rules.confidence, seed)
+        kept = beside.lower >= -rules.margin * beside.mean_reference
+        comparisons.append(beside.model_copy(update={"passed": kept}))
+    comparisons += _slices(values, first, slices, rules, seed)
+    return GateDecision(
+        passed=all(comparison.passed for comparison in comparisons),
+        kind=kind,
+        metric=rules.metric,
+        mean_challenger=main.mean_challenger,
+        mean_champion=main.mean_reference,
+        difference=main.difference,
+        interval=(main.lower, main.upper),
+        confidence=confidence,
+        shoppers=main.shoppers,
+        reasons=[_sentence(kind, rules, comparison, rank) for rank, comparison in enumerate(comparisons)],
+        comparisons=comparisons,
+    )
+
+
+def slice_shoppers(shoppers: Sequence[str], counts: pd.Series) -> pd.Series:
+    """Name the slice of each shopper by the number of interactions before the cut.
+
+    cold: none; light: up to the median of those who have any; heavy: above it.
+
+    Args:
+        shoppers: the shoppers of the test window.
+        counts: interactions before the cut, indexed by shopper_id; a shopper not in it has none.
+    """
+    mine = counts.reindex(pd.Index(shoppers, dtype=object)).fillna(0)
+    known = mine[mine > 0]
+    median = float(known.median()) if len(known) else 0.0
+    names = np.where(mine == 0, "cold", np.where(mine <= median, "light", "heavy"))
+    return pd.Series(names, index=mine.index, dtype=object)
+
+
+def _slices(
+    values: pd.DataFrame, reference: str, slices: pd.Series, rules: GateRecipe, seed: int
+) -> list[Comparison]:
+    """A slice refuses when its loss exceeds the margin and is no accident: the upper bound lies below zero, too."""
+    found = []
+    of_shopper = slices.reindex(values.index)
+    for name in rules.slices:
+        inside = (of_shopper == name).to_numpy()
+        if not inside.any():
+            continue
+        part = _compare(values, reference, name, inside, rules, rules.confidence, seed)
+        judged = part.shoppers >= rules.minimum_shoppers
+        lost = part.difference < -rules.slice_margin * part.mean_reference and part.upper < 0
+        found.append(part.model_copy(update={"judged": judged, "passed": not (judged and lost)}))
+    return found
+
+
+def _compare(
+    values: pd.DataFrame,
+    reference: str,
+    scope: str,
+    inside: np.ndarray[tuple[int], np.dtype[np.bool_]] | None,
+    rules: GateRecipe,
+    confidence: float,
+    seed: int,
+) -> Comparison:
+    part = values if inside is None else values[inside]
+    ours, theirs = part["challenger"].to_numpy(np.float64), part[reference].to_numpy(np.float64)
+    bounds = paired_difference(ours, theirs, confidence=confidence, resamples=rules.resamples, seed=seed)
+    return Comparison(
+        reference=reference,
+        scope=scope,
+        shoppers=len(part),
+        mean_challenger=float(ours.mean()),
+        mean_reference=float(theirs.mean()),
+        difference=bounds.difference,
+        lower=bounds.lower,
+        upper=bounds.upper,
+        confidence=confidence,
+        judged=True,
+        passed=True,
+    )
+
+
+def _aligned(frames: Mapping[str, pd.DataFrame], metric: str) -> pd.DataFrame:
+    """One row a shopper (index, in the order of ids), one column a candidate."""
+    columns = {}
+    for name, frame in frames.items():
+        if metric not in frame.columns:
+            known = ", ".join(column for column in frame.columns if column != "shopper_id")
+            raise FacingsError(f"The gate's metric {metric!r} is not measured; the recipe may name one of {known}.")
+        columns[name] = frame.set_index("shopper_id")[metric]
+    values = pd.DataFrame(columns).sort_index()
+    if values.empty:
+        raise FacingsError("Nobody bought anything in the test window; ingest newer data or lengthen split.test_days.")
+    if values.isna().to_numpy().any():
+        raise FacingsError("The candidates were not measured on the same shoppers; run `facings retrain` again.")
+    return values
+
+
+def _sentence(kind: Kind, rules: GateRecipe, comparison: Comparison, rank: int) -> str:
+    """Say what was required, what was found, and whether it passed."""
+    found = (
+        f"{rules.metric} {comparison.mean_challenger:.4f} against {comparison.mean_reference:.4f} of "
+        f"{comparison.reference} over {comparison.shoppers} shoppers, difference {comparison.difference:+.4f}"
+    )
+    share = f"{comparison.confidence:.1%}".replace(".0%", "%")
+    verdict = "holds" if comparison.passed else "does not hold"
+    if comparison.scope != "all":
+        if not comparison.judged:
+            return f"slice {comparison.scope}: {found}; fewer than {rules.minimum_shoppers} shoppers, not judged"
+        bound = f"upper bound {comparison.upper:+.4f} ({share}), margin {rules.slice_margin:.0%}"
+        return f"slice {comparison.scope}: {found}, {bound}: not worse {verdict}"
+    if kind is Kind.REPLACEMENT and rank == 0:
+        return f"{kind}: {found}, lower bound {comparison.lower:+.4f} ({share}) must be above 0: {verdict}"
+    least = -rules.margin * comparison.mean_reference
+    return f"{kind}: {found}, lower bound {comparison.lower:+.4f} ({share}) must reach {least:+.4f}: {verdict}"
