@@ -1,7 +1,7 @@
 // One offer as a card, for the screen and for the phone. Everything from the data goes in as text, never as markup.
 
 import { placeholder } from "./placeholder.js";
-import { leaf, calm, money, nameOf } from "./text.js";
+import { calm, money, nameOf } from "./text.js";
 
 /** Make an element: `make("p", "reason", "A best-seller")`; children may be text or elements. */
 export function make(tag, className, ...children) {
@@ -14,8 +14,7 @@ export function make(tag, className, ...children) {
 /** A card of `item`; `view` holds words, language, currency and the origins that pictures may come from. */
 export function card(item, view) {
   const name = nameOf(item, view.words);
-  const title = make("h2", "title", name);
-  if (name.length > 34) title.dataset.long = "";
+  const title = make("h2", "title", ...breakable(name));
   const text = make("div", "text", make("p", "reason", view.words.reasons[item.reason]), title, brandLine(item, name));
   const made = make("article", "card", art(item, name, view), make("div", "words", text, price(item, view)));
   made.dataset.item = item.item_id;
@@ -30,7 +29,7 @@ function brandLine(item, name) {
 
 function art(item, name, view) {
   const frame = make("div", "art");
-  const stand = () => frame.prepend(...placeholder(item.category ?? name, (leaf(item.category) || name).slice(0, 1).toUpperCase()));
+  const stand = () => frame.prepend(...placeholder(item.category || name));
   const address = pictureAddress(item.image_url, view.origins);
   if (address) {
     const picture = new Image();
@@ -80,7 +79,10 @@ function price(item, view) {
 
 // $3.49 with the sign and the cents small, as price cards are set; read aloud it is still “$3.49”.
 function figure(parts, className) {
-  const made = make("span", className, ...parts.map((part) => make("span", part.type, part.value)));
-  if (made.textContent.length > 7) made.dataset.long = "";
-  return made;
+  return make("span", className, ...parts.map((part) => make("span", part.type, part.value)));
+}
+
+// A line may end after a stroke between words (“wheat/multigrain”), not within a size (“12/18”).
+function breakable(name) {
+  return name.split(/(?<=\p{L}\/)(?=\p{L})/u).flatMap((piece, index) => (index ? [document.createElement("wbr"), piece] : [piece]));
 }

@@ -16,10 +16,10 @@ export const TINTS = [
 const TILE = 40;
 
 /** A decorative drawing for a category, `columns` × `rows` tiles; it fills its box and is cropped, never stretched. */
-export function placeholder(category, initial, columns = 10, rows = 10) {
-  const department = String(category ?? "").split("/")[0];
+export function placeholder(category, columns = 10, rows = 10) {
+  const [department, kind = department] = String(category).split("/");
   const [ground, light, dark, ink] = TINTS[hash(department) % TINTS.length];
-  const random = generator(hash(`${category}`));
+  const random = generator(hash(kind));
   const drawing = element("svg", { viewBox: `0 0 ${columns * TILE} ${rows * TILE}`, preserveAspectRatio: "xMidYMid slice" });
   drawing.setAttribute("aria-hidden", "true");
   drawing.classList.add("placeholder");
@@ -35,7 +35,7 @@ export function placeholder(category, initial, columns = 10, rows = 10) {
   mark.setAttribute("aria-hidden", "true");
   mark.style.setProperty("--ground", ground);
   mark.style.setProperty("--ink", ink);
-  mark.textContent = initial;
+  mark.textContent = (kind.match(/\p{L}/u)?.[0] ?? "").toLocaleUpperCase();
   return [drawing, mark];
 }
 

@@ -89,6 +89,8 @@ function draw() {
   if (face === shown.drawn) return; // the same slate again, only its time was extended
   shown.drawn = face;
   stage.replaceChildren(items.length ? offersPage(slate, items) : quietPage());
+  for (const text of stage.querySelectorAll("h1, .price")) fit(text);
+  for (const text of stage.querySelectorAll(".title")) fit(text);
 }
 
 function offersPage(slate, items) {
@@ -105,13 +107,24 @@ function offersPage(slate, items) {
 function head(slate) {
   const personal = slate === shown.personal?.slate;
   const title = personal ? (slate.shopper_greeting ? words.greetingNamed(slate.shopper_greeting) : words.greeting) : words.favourites;
-  return make("div", "head", storeLine(), heading(title), make("p", "lead", personal ? words.picked : words.favouritesLine));
+  return make("div", "head", storeLine(), make("h1", "", title), make("p", "lead", personal ? words.picked : words.favouritesLine));
 }
 
-function heading(title) {
-  const made = make("h1", "", title);
-  if (title.length > 30) made.dataset.long = "";
-  return made;
+// What has no room gives way in this order: the old price takes a line of its own, the maker is left out, and a long
+// word, name or price is set smaller in steps. What is still too long ends in an ellipsis.
+function fit(text) {
+  const price = text.classList.contains("price");
+  const holds = () => text.scrollWidth <= text.clientWidth && (price || (tall(text) && tall(text.parentElement)));
+  if (price) text.classList.toggle("stacked", !holds());
+  else if (!holds()) text.parentElement.querySelector(".brand")?.remove();
+  for (const size of [1, 0.92, 0.84, 0.76, 0.68, 0.6, 0.5]) {
+    text.style.setProperty("--fit", size);
+    if (holds()) return;
+  }
+}
+
+function tall(box) {
+  return box.scrollHeight <= box.clientHeight + 2;
 }
 
 function storeLine() {
@@ -130,8 +143,8 @@ function along(slate) {
 function quietPage() {
   const line = shown.refusal ? words.setUpLine[shown.refusal] : words.welcomeLine;
   const title = shown.refusal ? words.setUp : words.welcome(config.store);
-  const [pattern] = placeholder(config.store || "welcome", "", 32, 18);
-  const page = make("section", "quiet", pattern, make("div", "panel", heading(title), make("p", "lead", line)));
+  const [pattern] = placeholder(config.store || "welcome", 32, 18);
+  const page = make("section", "quiet", pattern, make("div", "panel", make("h1", "", title), make("p", "lead", line)));
   page.classList.toggle("set-up", Boolean(shown.refusal));
   return page;
 }
@@ -176,7 +189,7 @@ draw();
 drift();
 keepPage();
 setInterval(checkExpiry, 1000);
-addEventListener("resize", draw);
+addEventListener("resize", () => { shown.drawn = null; draw(); });
 document.addEventListener("visibilitychange", checkExpiry);
 addEventListener("pagehide", part); // nothing personal waits in a browser's back-forward cache
 navigator.wakeLock?.request("screen").catch(() => {});

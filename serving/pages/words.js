@@ -15,7 +15,7 @@ export const WORDS = {
     qrAlt: "QR code that opens this list on your phone",
     was: "was",
     now: "now",
-    off: (percent) => `−${percent} %`,
+    off: (percent) => `−${percent}%`,
     offSpoken: (percent) => `${percent} percent off`,
     priceAtShelf: "Price at the shelf",
     item: (id) => `Item ${id}`,
