@@ -77,7 +77,11 @@ def _amount(name: str, high: float | None = None) -> Column:
     return Column(name, "number", low=0.0, high=high)
 
 
-_EVENT = (_id("shopper_id", required=True), _id("item_id", required=True), _time("event_time", required=True, past=True))
+_EVENT = (
+    _id("shopper_id", required=True),
+    _id("item_id", required=True),
+    _time("event_time", required=True, past=True),
+)
 _CURRENCY = Column("currency", pattern=r"^[A-Z]{3}$")
 _SPAN = (_time("starts"), _time("ends"))
 
@@ -108,7 +112,8 @@ _ALL = (
     Table("reviews", (*_EVENT, _id("event_id"), Column("rating", "number"), Column("text"))),
     Table("complaints", (_EVENT[1], _EVENT[2], _id("event_id"), _id("shopper_id"), Column("kind"))),
     Table("shoppers", (
-        _id("shopper_id", required=True), _id("home_store_id", refers_to="stores"), Column("age_band"), Column("household"),
+        _id("shopper_id", required=True), _id("home_store_id", refers_to="stores"), Column("age_band"),
+        Column("household"),
     ), key=("shopper_id",)),
     Table("stores", (
         _id("store_id", required=True), Column("name"), Column("city"), Column("neighbourhood"), Column("attributes"),
@@ -122,15 +127,16 @@ _ALL = (
         _id("maker_id", required=True), Column("name"), _time("since"), Column("authorised_brands", "list"),
     ), key=("maker_id",)),
     Table("campaigns", (
-        _id("campaign_id", required=True), _amount("budget"), *_SPAN, _id("maker_id"), Column("stores", "list"), _CURRENCY,
+        _id("campaign_id", required=True), _amount("budget"), *_SPAN, _id("maker_id"), Column("stores", "list"),
+        _CURRENCY,
     ), key=("campaign_id",)),
     Table("offers", (
         _id("offer_id", required=True), _id("item_id", required=True), _id("campaign_id", refers_to="campaigns"),
         _amount("discount", high=1.0), _amount("floor_price"), *_SPAN,
     ), key=("offer_id", "item_id")),
     Table("promotions", (
-        _id("store_id", required=True, refers_to="stores"), _id("item_id", required=True), _time("starts", required=True),
-        _time("ends", required=True), Column("display"), Column("mailer"),
+        _id("store_id", required=True, refers_to="stores"), _id("item_id", required=True),
+        _time("starts", required=True), _time("ends", required=True), Column("display"), Column("mailer"),
     )),
     Table("stock", (
         _id("store_id", required=True, refers_to="stores"), _id("item_id", required=True),

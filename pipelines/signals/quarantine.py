@@ -1,0 +1,84 @@
+"""Rows that did not hold, each with its table, file, line and reason; kept as they came until they are re-admitted."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from pipelines.signals.lake import Lake, Manifest
+
+FORGOTTEN = "the shopper was forgotten; the row's content is not kept"
+SCHEMA = pl.Schema(
+    {
+        "table": pl.String(),
+        "file": pl.String(),
+        "line": pl.Int64(),
+        "reason": pl.String(),
+        "row": pl.String(),  # the row as it came, as JSON; empty for a forgotten shopper
+        "at": pl.Datetime("us", "UTC"),
+    }
+)
+# What to do about a reason, by how it ends; the first that fits is shown.
+_WAYS_OUT = (
+    ("is missing", "fill the column in your export and ingest again"),
+    ("lies in the future", "check the clock and the time zone of the source; write UTC"),
+    ("is not in the", "ingest the table that it refers to, then run `facings quarantine readmit`"),
+    ("with other values", "keep one row for each key in your export and ingest again"),
+    ("was forgotten", "nothing: the shopper asked to be forgotten"),
+    ("", "correct the value in your export and ingest again"),
+)
+
+
+def read_quarantine(lake: Lake, manifest: Manifest | None = None) -> pl.DataFrame:
+    """Read all quarantined rows, in the order of table, file and line."""
+    files = (manifest or lake.manifest()).quarantine
+    frames = [pl.read_parquet(lake.folder / file) for file in files]
+    return pl.concat([pl.DataFrame(schema=SCHEMA), *frames]).sort("table", "file", "line", "reason")
+
+
+def write_quarantine(lake: Lake, rows: pl.DataFrame) -> tuple[str, ...]:
+    """Write `rows` as one new part, each once however often its file came; return the manifest's entry."""
+    kept = rows.select(SCHEMA.names()).unique(["table", "file", "line", "row"], keep="first", maintain_order=True)
+    if kept.is_empty():
+        return ()
+    digest = hashlib.sha256(kept.drop("at").write_json().encode()).hexdigest()[:16]
+    file = f"quarantine/{digest}.parquet"
+    path: Path = lake.folder / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        draft = path.with_name(f".draft-{path.name}")
+        kept.write_parquet(draft)
+        draft.replace(path)
+    return (file,)
+
+
+def records(table: str, file: str, lines: list[int], reasons: list[str], rows: list[str], at: datetime) -> pl.DataFrame:
+    """Make quarantine rows of one file."""
+    size = len(lines)
+    return pl.DataFrame(
+        {
+            "table": [table] * size,
+            "file": [file] * size,
+            "line": lines,
+            "reason": reasons,
+            "row": rows,
+            "at": [at] * size,
+        },
+        schema=SCHEMA,
+    )
+
+
+def explain(rows: pl.DataFrame) -> pl.DataFrame:
+    """Count quarantined rows by table and reason, most first, with the way out of each."""
+    counts = rows.group_by("table", "reason").agg(pl.len().alias("rows"), pl.col("line").min().alias("first_line"))
+    ways = [_way_out(reason) for reason in counts["reason"]]
+    return counts.with_columns(pl.Series("way_out", ways, pl.String)).sort(
+        "rows", "table", "reason", descending=[True, False, False]
+    )
+
+
+def _way_out(reasons: str) -> str:
+    return next(way for ending, way in _WAYS_OUT if ending in reasons)

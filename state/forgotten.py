@@ -1,0 +1,43 @@
+"""Tombstones of forgotten shoppers: only a keyed hash of the id, so that the same data cannot bring them back."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+
+from sqlalchemy import Column, DateTime, Engine, String, Table, func, insert, select
+
+from configs.clock import Clock
+from state.engine import metadata
+
+_forgotten = Table(
+    "forgotten",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False),
+)
+
+
+def pseudonym(shopper_id: str, key: bytes) -> str:
+    """Keyed SHA-256 of a shopper's id, as hex; without the key it tells nothing."""
+    return hmac.new(key, shopper_id.encode(), hashlib.sha256).hexdigest()
+
+
+def remember_forgotten(engine: Engine, shopper_id: str, key: bytes, clock: Clock) -> bool:
+    """Leave a tombstone; False when there was one already."""
+    digest = pseudonym(shopper_id, key)
+    with engine.begin() as connection:
+        if connection.execute(select(_forgotten.c.digest).where(_forgotten.c.digest == digest)).first():
+            return False
+        connection.execute(insert(_forgotten).values(digest=digest, at=clock.now()))
+    return True
+
+
+def forgotten_among(engine: Engine, shopper_ids: Iterable[str], key: bytes) -> set[str]:
+    """Return those of `shopper_ids` who were forgotten; costs nothing while nobody was."""
+    with engine.connect() as connection:
+        if not connection.execute(select(func.count()).select_from(_forgotten)).scalar():
+            return set()
+        digests = {row.digest for row in connection.execute(select(_forgotten.c.digest))}
+    return {shopper for shopper in shopper_ids if pseudonym(shopper, key) in digests}
