@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     public_url: str | None = Field(None, description="what QR codes carry; default: http://HOST:PORT")
     auth: Literal["auto", "required"] = Field("auto", description="auto: no token on loopback; required: always")
     sighting_seconds: float = Field(8.0, gt=0, description="a person not seen for so long has left the screen")
+    picture_origins: tuple[Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.-]+(:\d{1,5})?$")], ...] = Field(
+        (), description="where pages may load pictures from besides this server, such as https://pictures.example"
+    )
     claim_minutes: float = Field(60.0, gt=0, description="how long a QR code on a screen can be opened")
 
     @property

@@ -119,7 +119,7 @@ def qr_svg(address: str) -> str:
 
 
 def _page(name: str, pages: Pages, **facts: Any) -> str:
-    config = {**facts, "currency": pages.currency, "picture_origins": list(pages.picture_origins)}
+    config = {**facts, "build": _build(), "currency": pages.currency, "picture_origins": list(pages.picture_origins)}
     # Inside a script element only "<" could end it; as an escape it is the same JSON.
     text = orjson.dumps(config).decode().replace("<", "\\u003c")
     return Template(_text(name)).substitute(config=text)
@@ -156,7 +156,7 @@ _GUARDS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"
 
 def _headers(pages: Pages, *, frame: str, cache: str) -> dict[str, str]:
     policy = _policy(tuple(pages.picture_origins), frame)
-    return {"Content-Security-Policy": policy, "Cache-Control": cache, **_GUARDS}
+    return {"Content-Security-Policy": policy, "Cache-Control": cache, "Facings-Build": _build(), **_GUARDS}
 
 
 def _policy(picture_origins: tuple[str, ...], frame: str) -> str:
@@ -170,6 +170,12 @@ def _policy(picture_origins: tuple[str, ...], frame: str) -> str:
 @cache
 def _names() -> frozenset[str]:
     return frozenset(path.name for path in _FOLDER.iterdir())
+
+
+@cache
+def _build() -> str:
+    """A digest of all page files: a display that runs on an older one reloads itself."""
+    return hashlib.sha256("".join(_text(name) for name in sorted(_names())).encode()).hexdigest()[:16]
 
 
 @cache

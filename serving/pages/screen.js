@@ -163,6 +163,13 @@ function token() {
   }
 }
 
+// A display runs for months: when the line comes back it takes the page that the server has by now, if that is another.
+async function renew() {
+  const answer = await fetch(location.pathname, { method: "HEAD", cache: "no-store" }).catch(() => null);
+  const build = answer?.ok && answer.headers.get("Facings-Build");
+  if (build && build !== config.build && !shown.personal) location.reload();
+}
+
 // A few pixels of drift keep a panel from burning in; nobody sees them.
 function drift(step = 0) {
   const [x, y] = [[0, 0], [2, 1], [1, -2], [-2, -1], [-1, 2]][step % 5];
@@ -184,7 +191,7 @@ function trusted(address) {
   return policy ? policy.createScriptURL(address) : address;
 }
 
-const line = new Line({ base: `/v1/screens/${encodeURIComponent(config.screen_id)}`, token: token(), on: hear, refused });
+const line = new Line({ base: `/v1/screens/${encodeURIComponent(config.screen_id)}`, token: token(), on: hear, refused, back: renew });
 draw();
 drift();
 keepPage();

@@ -10,9 +10,9 @@ const ASK_EVERY = 5000;
 const ASK_FOR = 12; // then the stream is tried again
 
 export class Line {
-  /** `on(type, data)` hears slate, idle and ping; `refused(status)` hears 401, 403 and 404. */
-  constructor({ base, token, on, refused }) {
-    Object.assign(this, { base, token, on, refused });
+  /** `on(type, data)` hears slate, idle and ping; `refused(status)` a status that is no answer; `back()` a return. */
+  constructor({ base, token, on, refused, back }) {
+    Object.assign(this, { base, token, on, refused, back });
     this.lastId = null;
     this.etag = null;
     this.pause = FIRST_PAUSE;
@@ -22,8 +22,8 @@ export class Line {
 
   /** Run for ever. */
   async run() {
-    for (;;) {
-      const heard = await this.listen().catch(() => "fault");
+    for (let again = false; ; again = true) {
+      const heard = await this.listen(again);
       if (heard === "held back") for (let count = 0; count < ASK_FOR; count += 1) await this.ask().catch(() => {});
       else await this.rest(heard);
     }
@@ -46,7 +46,7 @@ export class Line {
     return { ...more, ...(this.token ? { Authorization: `Bearer ${this.token}` } : {}) };
   }
 
-  async listen() {
+  async listen(again) {
     this.request = new AbortController();
     let watch = setTimeout(() => this.request.abort(), FIRST_WORD);
     const headers = this.headers({ Accept: "text/event-stream", ...(this.lastId ? { "Last-Event-ID": this.lastId } : {}) });
@@ -55,6 +55,7 @@ export class Line {
       const answer = await fetch(`${this.base}/stream`, { headers, cache: "no-store", signal: this.request.signal });
       if (!answer.ok) { this.refused(answer.status); return "fault"; }
       if (!answer.body?.getReader) return "held back";
+      if (again) this.back();
       heard = "held back";
       const bytes = () => {
         heard = "heard";

@@ -81,6 +81,19 @@ def test_a_display_that_comes_back_ends_in_the_current_state(visit: Visit, stage
     assert stage.asked[-1]["last-event-id"] == "1"
 
 
+def test_a_display_takes_the_new_page_when_the_line_comes_back(
+    visit: Visit, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = visit(f"{stage.url}/screens/window")
+    wait_for_heading(page, "Today’s favourites")
+    page.context.set_offline(True)
+    monkeypatch.setattr("serving.page_routes._build", lambda: "another")
+    with page.expect_navigation(timeout=15000):
+        page.context.set_offline(False)
+    wait_for_heading(page, "Today’s favourites")
+    assert '"build":"another"' in page.content()
+
+
 def test_only_the_anonymous_slate_is_ever_stored(visit: Visit, stage: Stage) -> None:
     page = visit(f"{stage.url}/screens/window")
     wait_for_heading(page, "Today’s favourites")

@@ -57,6 +57,7 @@ def test_what_the_page_is_told_cannot_end_its_element(client: TestClient) -> Non
     page = client.get("/screens/window").text
     assert NASTY not in page
     assert config_of(page) == {
+        "build": client.get("/screens/window").headers["facings-build"],
         "screen_id": "window",
         "store": NASTY,
         "currency": "EUR",
