@@ -50,10 +50,15 @@ def open_engine(uri: str) -> Engine:
 
 
 def _tune_sqlite(connection: Any, _record: object) -> None:
-    """WAL lets readers go on beside a writer; FULL makes an acknowledged event durable before the answer."""
+    """Set each connection up.
+
+    WAL lets readers go on beside a writer, FULL makes an acknowledged event durable before the answer, and
+    secure_delete overwrites the bytes of what is erased.
+    """
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA busy_timeout=10000")
     cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute("PRAGMA secure_delete=ON")
     cursor.close()

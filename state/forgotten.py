@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 
-from sqlalchemy import Column, DateTime, Engine, String, Table, func, insert, select
+from sqlalchemy import Column, DateTime, Engine, String, Table, delete, func, insert, select
 
 from configs.clock import Clock
 from state.engine import metadata
@@ -32,6 +32,12 @@ def remember_forgotten(engine: Engine, shopper_id: str, key: bytes, clock: Clock
             return False
         connection.execute(insert(_forgotten).values(digest=digest, at=clock.now()))
     return True
+
+
+def lift_tombstone(engine: Engine, shopper_id: str, key: bytes) -> None:
+    """Take a tombstone away, e.g. one that was left for an id of which nothing was known."""
+    with engine.begin() as connection:
+        connection.execute(delete(_forgotten).where(_forgotten.c.digest == pseudonym(shopper_id, key)))
 
 
 def forgotten_among(engine: Engine, shopper_ids: Iterable[str], key: bytes) -> set[str]:
