@@ -57,8 +57,8 @@ class LightFMConfig(RecommenderConfig):
     profile_stores: int = Field(
         0, ge=0, description="the stores they buy in, at most so many, as further features of a shopper"
     )
-    popularity_weight: float = Field(0.0, ge=0, description="add so much × log(1 + recent interactions) to a score")
-    popularity_days: float = Field(28.0, gt=0, description="which interactions are recent")
+    popularity_weight: float = Field(0.0, ge=0, description="add so much × log(1 + recent shoppers) to a score")
+    popularity_days: float = Field(28.0, gt=0, description="how many days back is recent")
     best_sellers: int = Field(100, ge=1, description="so many items count as popular when a reason is given")
     repeats: bool = Field(True, description="recommend what the shopper bought before, too")
 
@@ -84,7 +84,7 @@ class LightFM(Recommender):
         self.config: LightFMConfig = config
         self._item_vectors: Float32Array = np.zeros((0, 0), np.float32)
         self._item_offsets: Float32Array = np.zeros(0, np.float32)  # bias and popularity
-        self._popularity: FloatArray = np.zeros(0)  # recent interactions; ties by all interactions
+        self._popularity: FloatArray = np.zeros(0)  # recent shoppers; ties by all shoppers
         self._shopper_vectors: Float32Array = np.zeros((0, 0), np.float32)
         self._attributes = Vocabulary()
         self._attribute_vectors: Float32Array = np.zeros((0, 0), np.float32)
@@ -279,11 +279,15 @@ def _pairs(dataset: Dataset, config: LightFMConfig) -> sparse.csr_matrix:
 
 
 def _popularity(dataset: Dataset, days: float) -> tuple[FloatArray, FloatArray]:
-    """Recent interactions of each item with ties broken by all of them, and without."""
-    everything = np.bincount(dataset.item_rows, minlength=len(dataset.items)).astype(np.float64)
-    inside = dataset.age_days <= days
-    recent = np.bincount(dataset.item_rows[inside], minlength=len(dataset.items)).astype(np.float64)
-    return recent + everything / (everything.max() + 1), recent
+    """Recent shoppers of each item with ties broken by all of its shoppers, and without; both of shape (items,).
+
+    Shoppers, not interactions, are counted: what few buy often is no discovery for others.
+    """
+    everybody = np.asarray(dataset.matrix().getnnz(axis=0), dtype=np.float64)
+    inside = dataset.matrix((dataset.age_days <= days).astype(np.float64))
+    inside.eliminate_zeros()
+    recent = np.asarray(inside.getnnz(axis=0), dtype=np.float64)
+    return recent + everybody / (everybody.max() + 1), recent
 
 
 def _identity(rows: IntArray, count: int) -> sparse.csr_matrix:

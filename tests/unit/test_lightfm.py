@@ -146,7 +146,8 @@ def test_what_was_bought_before_is_left_out_where_the_config_says_so() -> None:
 def test_popularity_of_the_last_days_is_added_to_the_score() -> None:
     plain, pushed = fitted(), fitted(popularity_weight=2.0, popularity_days=10)
     dataset = town()
-    recent = np.bincount(dataset.item_rows[dataset.age_days <= 10], minlength=len(dataset.items))
+    pairs = dataset.interactions[dataset.age_days <= 10].drop_duplicates(["shopper_id", "item_id"])
+    recent = pairs["item_id"].value_counts().reindex(dataset.item_ids, fill_value=0).to_numpy()
     expected = plain._score(np.array([0])) + 2 * np.log1p(recent)
     np.testing.assert_allclose(pushed._score(np.array([0])), expected, atol=1e-5)
 
