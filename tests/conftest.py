@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from configs import telemetry
+from tests.small_shop import write_small_shop
 
 telemetry.turn_off()
 
@@ -29,3 +30,9 @@ def published_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no published benchmark data: set FACINGS_BENCHMARK_DATA to its folder")
     return folder
+
+
+@pytest.fixture
+def small_shop(tmp_path: Path) -> Path:
+    """A folder of CSV tables of a tiny shop (tests/small_shop.py says what is in it)."""
+    return write_small_shop(tmp_path / "shop")
