@@ -11,7 +11,8 @@ _QUERY = """
 WITH seen AS (
     SELECT shopper_id, content_id, epoch_us(event_time) AS t, ($as_of - epoch_us(event_time)) / 86400e6 AS age,
         CAST(round(dwell_seconds * 1e6) AS BIGINT) AS dwell
-    FROM content_views WHERE epoch_us(event_time) < $as_of
+    FROM content_views
+    WHERE epoch_us(event_time) < $as_of AND coalesce(event_type, 'content_view') IN ('content_view', 'view')
 ), base AS (
     SELECT shopper_id,
         min(age) AS content_recency_days,

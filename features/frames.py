@@ -56,7 +56,9 @@ def entity_frame(entities: pd.DataFrame, views: Sequence[View]) -> pd.DataFrame:
     times = pd.to_datetime(frame[EVENT_TIME], utc=True).astype("datetime64[us, UTC]")
     for key in _keys(views):
         frame[key] = frame[key].astype(str)
-    return frame.assign(**{EVENT_TIME: times, ROW: range(len(frame))})
+    frame[EVENT_TIME] = times
+    frame[ROW] = range(len(frame))
+    return frame
 
 
 def key_frame(ids: Sequence[str] | pd.DataFrame, views: Sequence[View], service: str) -> pd.DataFrame:

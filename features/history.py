@@ -7,7 +7,7 @@ a feature does not depend on the order of rows down to the last bit.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +25,7 @@ Rows = pd.DataFrame | Sequence[Path]
 NOTHING: Any = None
 """What stands for a missing text."""
 
+_NOTHING = "nothing"
 _EPOCH = pd.Timestamp(0, tz="UTC")
 _TEXT = "VARCHAR"
 _COLUMNS: dict[str, dict[str, str]] = {
@@ -45,6 +46,7 @@ _COLUMNS: dict[str, dict[str, str]] = {
     "content_views": {
         "shopper_id": _TEXT,
         "content_id": _TEXT,
+        "event_type": _TEXT,
         "event_time": "TIMESTAMPTZ",
         "dwell_seconds": "DOUBLE",
     },
@@ -195,20 +197,23 @@ class History:
     def _take(self, table: str, rows: Rows | None) -> None:
         """Make a view of the columns we use, typed; columns that are not there are NULL."""
         wanted = _COLUMNS[table]
-        if rows is None or (not isinstance(rows, pd.DataFrame) and not rows):
-            rows = pd.DataFrame({name: pd.Series(dtype="object") for name in wanted})
-        if isinstance(rows, pd.DataFrame):
-            present = [name for name in wanted if name in rows.columns]
-            relation = self._duck.from_arrow(pa.Table.from_pandas(rows[present], preserve_index=False))
-        else:
-            relation = self._duck.read_parquet([str(path) for path in rows], union_by_name=True)
+        relation = self._relation(rows, wanted)
         types = dict(zip(relation.columns, map(str, relation.types), strict=True))
-        missing = [name for name in _REQUIRED.get(table, ()) if name not in types]
+        missing = [name for name in _REQUIRED.get(table, ()) if name not in types and relation.columns != [_NOTHING]]
         if missing:
             raise FacingsError(f"The table {table} has no column {missing[0]}; features cannot be computed without it.")
-        relation.project(", ".join(_typed(name, kind, types.get(name)) for name, kind in wanted.items())).create_view(
-            table
-        )
+        columns = [_typed(name, kind, types.get(name)) for name, kind in wanted.items()]
+        relation.project(", ".join(columns)).create_view(table)
+
+    def _relation(self, rows: Rows | None, wanted: Iterable[str]) -> Any:
+        """The rows in duckdb; one without any of the columns we use, or without rows, is an empty relation."""
+        if isinstance(rows, pd.DataFrame):
+            present = [name for name in wanted if name in rows.columns]
+            if present:
+                return self._duck.from_arrow(pa.Table.from_pandas(rows[present], preserve_index=False))
+        elif rows:
+            return self._duck.read_parquet([str(path) for path in rows], union_by_name=True)
+        return self._duck.sql(f"SELECT NULL AS {_NOTHING} WHERE false")
 
     def _refuse_repeated_items(self) -> None:
         """The row-count contract of the one join with items: a repeated item would count its sales twice."""
@@ -233,11 +238,9 @@ def tidy(view: View, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _typed(name: str, kind: str, found: str | None) -> str:
-    """SQL that gives column `name` as `kind`; a text that should be a list is split at `|`, `,` or `;`."""
+    """SQL that gives column `name` as `kind`; a text that should be a list is split at `|`."""
     if found is None or found.strip('"').upper() in {"NULL", "INTEGER[]"}:
         return f"CAST(NULL AS {kind}) AS {name}"
     if kind == "VARCHAR[]" and not found.endswith("[]"):
-        return (
-            f"list_transform(string_split_regex(CAST({name} AS VARCHAR), '[|,;]'), lambda word: trim(word)) AS {name}"
-        )
+        return f"list_transform(string_split(CAST({name} AS VARCHAR), '|'), lambda word: trim(word)) AS {name}"
     return f"CAST({name} AS {kind}) AS {name}"

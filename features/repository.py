@@ -62,7 +62,12 @@ def open_store(settings: Settings) -> feast.FeatureStore:
     stamp = folder / _STAMP
     if not (folder / _REGISTRY).exists() or not stamp.exists() or stamp.read_text() != fingerprint(settings):
         return apply(settings)
-    return feast.FeatureStore(repo_path=str(folder))
+    try:
+        store = feast.FeatureStore(repo_path=str(folder))
+        store.list_feature_services()
+    except DecodeError:
+        return apply(settings)
+    return store
 
 
 def apply(settings: Settings) -> feast.FeatureStore:

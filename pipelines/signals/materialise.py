@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -46,7 +47,7 @@ class MaterialiseReport(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    as_of: list[pd.Timestamp] = Field(description="the moments, ascending, UTC")
+    as_of: list[datetime] = Field(description="the moments, ascending, UTC")
     views: dict[str, ViewReport]
 
 
@@ -92,7 +93,7 @@ def materialise(
         name: ViewReport(computed=computed, written=written, online=online[name])
         for name, (computed, written) in counts.items()
     }
-    return MaterialiseReport(as_of=moments, views=views)
+    return MaterialiseReport(as_of=[moment.to_pydatetime() for moment in moments], views=views)
 
 
 def _history(settings: Settings, lake: Tables) -> History:
