@@ -1,8 +1,11 @@
 """Blend: what the shopper buys again and what they may discover, from two recommenders, in one list.
 
 Each part ranks what it is good at: `repeats` the items that the shopper bought before, `discovery` all others. To merge
-the two orders, both are read as the probability that the item is bought in the coming weeks: a repeat's from its
-score, 1 - exp(-scale × score ** power); a discovery's from its rank among the unseen items, first × rank ** -fall.
+the two orders, both are read as the probability that the item is bought in the coming weeks:
+
+- a repeat by its score, raised for what many shoppers buy at present (a promotion, a season):
+  1 - exp(-scale × (score × (1 + recent shoppers) ** trend) ** power);
+- a discovery by its rank among the shopper's unseen items: first × rank ** -fall.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.artifact import Arrays
 from models.base import Capabilities, Recommender, RecommenderConfig
 from models.dataset import Dataset, FloatArray, IntArray
 from models.ranking import top_k
@@ -36,8 +40,10 @@ class BlendConfig(RecommenderConfig):
 
     repeats: Part = Part(recommender="personal_frequency")
     discovery: Part = Part(recommender="lightfm")
-    repeat_scale: float = Field(0.5, gt=0, description="a repeat is bought with 1 - exp(-scale × score ** power)")
-    repeat_power: float = Field(0.5, gt=0, description="see repeat_scale")
+    trend_weight: float = Field(0.0, ge=0, description="power of (1 + recent shoppers) by which a repeat's score grows")
+    trend_days: float = Field(7.0, gt=0, description="how many days back is recent")
+    repeat_scale: float = Field(0.1, gt=0, description="a repeat is bought with 1 - exp(-scale × score ** power)")
+    repeat_power: float = Field(1.0, gt=0, description="see repeat_scale")
     discovery_first: float = Field(0.05, gt=0, lt=1, description="a new item is bought with first × rank ** -fall")
     discovery_fall: float = Field(0.3, gt=0, description="see discovery_first")
     discovery_depth: int = Field(1000, ge=1, description="new items ranked exactly; the others follow in order")
@@ -54,6 +60,7 @@ class Blend(Recommender):
     def __init__(self, config: BlendConfig) -> None:
         super().__init__(config)
         self.config: BlendConfig = config
+        self._trend: FloatArray = np.zeros(0)  # factor of each item
         self._repeats = create(config.repeats.recommender, config.repeats.config)
         self._discovery = create(config.discovery.recommender, config.discovery.config)
 
@@ -76,12 +83,15 @@ class Blend(Recommender):
         return model
 
     def _fit(self, dataset: Dataset, seed: int) -> None:
+        recent = dataset.matrix((dataset.age_days <= self.config.trend_days).astype(np.float64))
+        recent.eliminate_zeros()
+        self._trend = (1.0 + recent.getnnz(axis=0)) ** self.config.trend_weight
         self._repeats.fit(dataset, seed=seed)
         self._discovery.fit(dataset, seed=seed)
 
     def _score(self, shopper_rows: IntArray) -> FloatArray:
         bought = self.history[shopper_rows].nonzero()
-        again = self._repeats._score(shopper_rows)[bought]
+        again = self._repeats._score(shopper_rows)[bought] * self._trend[bought[1]]
         scores = self._discovery._score(shopper_rows)
         scores[bought] = -np.inf
         scores = self._probability_of_discoveries(scores)
@@ -120,6 +130,12 @@ class Blend(Recommender):
 
     def _cold_reasons(self, attributes: pd.DataFrame, columns: IntArray) -> npt.NDArray[np.object_]:
         return self._discovery._cold_reasons(attributes, columns)
+
+    def _state(self) -> tuple[dict[str, Any], Arrays]:
+        return {}, {"trend": self._trend}
+
+    def _restore(self, state: dict[str, Any], arrays: Arrays) -> None:
+        self._trend = np.asarray(arrays["trend"])
 
     def _keep_shoppers(self, rows: IntArray) -> None:
         gone = self.shopper_ids.delete(rows).tolist()
