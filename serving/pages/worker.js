@@ -10,13 +10,14 @@ self.addEventListener("install", (event) => {
   self.skipWaiting();
 });
 
-self.addEventListener("activate", (event) => event.waitUntil(takeOver()));
+// The page that brought this worker goes on without it; it only has to be there at the next start.
+self.addEventListener("activate", (event) => event.waitUntil(keepOpenPages()));
 
-async function takeOver() {
-  await self.clients.claim();
+async function keepOpenPages() {
   const cache = await caches.open(KEPT);
-  const open = await self.clients.matchAll({ type: "window" });
-  await Promise.allSettled(open.map((client) => cache.add(new URL(client.url).pathname)));
+  const open = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
+  const screens = open.filter((client) => new URL(client.url).pathname.startsWith("/screens/"));
+  await Promise.allSettled(screens.map((client) => cache.add(new URL(client.url).pathname)));
 }
 
 self.addEventListener("fetch", (event) => {
