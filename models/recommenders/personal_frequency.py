@@ -1,0 +1,87 @@
+"""Personal frequency: what a shopper bought most often, recent purchases counting more; then the best sold items."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import Field
+
+from models.artifact import Arrays
+from models.base import Capabilities, Recommender, RecommenderConfig
+from models.dataset import Dataset, FloatArray, IntArray
+from models.reasons import Reason
+
+# Frequencies are float32, so two that differ do so by 6e-8 of their value or more: a tie-break below cannot swap them.
+_TIE_BREAK = 1e-8
+
+
+class PersonalFrequencyConfig(RecommenderConfig):
+    """How purchases are counted and what happens where the count says nothing."""
+
+    decay_days: float | None = Field(None, gt=0, description="a purchase counts exp(-age / decay); none: each counts 1")
+    ties: Literal["popularity", "id"] = Field("popularity", description="which of two equals a shopper gets first")
+    fill: bool = Field(True, description="complete lists with the best sold items; else they hold repeats only")
+
+
+class PersonalFrequency(Recommender):
+    """Scores a repeat by the shopper's own (decayed) count, above 0; every other item by popularity, below 0."""
+
+    Config: ClassVar[type[RecommenderConfig]] = PersonalFrequencyConfig
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        cold_shoppers=True, cold_items=False, fold_in=False, repeats=True
+    )
+
+    def __init__(self, config: PersonalFrequencyConfig) -> None:
+        super().__init__(config)
+        self.config: PersonalFrequencyConfig = config
+        # float32 on purpose: sums that differ only by the rounding of float64 are ties
+        self._frequency: npt.NDArray[np.float32] = np.zeros(0, np.float32)  # one for each entry of `history`
+        self._popularity: FloatArray = np.zeros(0)  # interactions over (1 + those of the best sold item); [0, 1)
+
+    def _fit(self, dataset: Dataset, seed: int) -> None:
+        del seed
+        decay = self.config.decay_days
+        weights = np.exp(-dataset.age_days / decay) if decay else np.ones(len(dataset.interactions))
+        self._frequency = dataset.matrix(weights).data.astype(np.float32)
+        counts = np.bincount(dataset.item_rows, minlength=len(dataset.items))
+        self._popularity = counts / (counts.max() + 1)
+
+    def _score(self, shopper_rows: IntArray) -> FloatArray:
+        scores = np.tile(self._filling(), (len(shopper_rows), 1))
+        for line, row in enumerate(shopper_rows):
+            own = slice(self.history.indptr[row], self.history.indptr[row + 1])
+            items = self.history.indices[own]
+            frequency = self._frequency[own].astype(np.float64)
+            if self.config.ties == "popularity":
+                frequency *= 1 + _TIE_BREAK * self._popularity[items]
+            scores[line, items] = frequency
+        return scores
+
+    def _score_cold(self, attributes: pd.DataFrame) -> FloatArray:
+        return np.tile(self._filling(), (len(attributes), 1))
+
+    def _filling(self) -> FloatArray:
+        """Scores of items that a shopper never bought; shape (items,), below the score of every repeat."""
+        if self.config.fill:
+            return self._popularity - 1
+        return np.full(len(self.item_ids), -np.inf)
+
+    def _reasons(self, shopper_rows: IntArray, columns: IntArray) -> npt.NDArray[np.object_]:
+        repeats = super()._reasons(shopper_rows, columns)
+        return np.where(repeats == str(Reason.BOUGHT_BEFORE), repeats, str(Reason.POPULAR)).astype(object)
+
+    def _keep_shoppers(self, rows: IntArray) -> None:
+        sizes = np.diff(self.history.indptr)
+        kept = np.zeros(len(sizes), dtype=bool)
+        kept[rows] = True
+        self._frequency = self._frequency[np.repeat(kept, sizes)]
+
+    def _state(self) -> tuple[dict[str, Any], Arrays]:
+        return {}, {"frequency": self._frequency, "popularity": self._popularity}
+
+    def _restore(self, state: dict[str, Any], arrays: Arrays) -> None:
+        self._frequency = np.asarray(arrays["frequency"])
+        self._popularity = np.asarray(arrays["popularity"])
