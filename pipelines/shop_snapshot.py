@@ -1,0 +1,273 @@
+"""What a shop is at this moment, from the lake alone: items, stock, offers, screens, and what sells where.
+
+Neighbourhood lists count what shoppers whose home store it is bought; store lists what was bought in the store; the
+chain list everything. Each ranks by sales in the last weeks, then by all sales.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import polars as pl
+
+from configs.settings import Settings
+from models.reasons import Reason
+from pipelines.packed import NOBODY, REASONS, LmdbFile, Ranked, key_of, pack, unpack, write_lmdb
+from pipelines.signals.lake import Lake
+
+FILE = "shop.mdb"
+PLACES = "places.json"
+PRICES, FLAGS = "prices.npy", "flags.npy"
+_TABLES = ("cards", "index", "offers", "stock", "popular")
+_VERSION = 1
+_RECENT_DAYS = 28
+_LIST = 200
+CHAIN = "chain"
+NEVER, AGE_RESTRICTED, SENSITIVE = 1, 2, 4
+UNKNOWN_PRICE = -1
+# ISO 4217: currencies whose minor unit is not a hundredth.
+_EXPONENTS = {**dict.fromkeys(("JPY", "KRW", "VND", "CLP", "ISK", "UGX", "XAF", "XOF", "PYG"), 0),
+              **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3)}  # fmt: skip
+
+
+def minor_units(amount: float, currency: str) -> int:
+    """An amount in major units as an integer of the currency's minor units, half rounded up."""
+    scaled = Decimal(repr(amount)).scaleb(_EXPONENTS.get(currency, 2))
+    return int(scaled.quantize(Decimal(1), ROUND_HALF_UP))
+
+
+def shop_key(lake: Lake, settings: Settings) -> str:
+    """Name of the snapshot that this lake and these settings give."""
+    facts = [_VERSION, lake.fingerprint(), settings.currency, sorted(settings.never_recommend)]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+# ---------------------------------------------------------------------- writing
+
+
+def write_shop(folder: Path, lake: Lake, settings: Settings, progress: Callable[[str], None]) -> dict[str, Any]:
+    """Write the snapshot's files; return facts for its meta."""
+    sales = lake.scan("interactions").filter(pl.col("event_type") == "purchase")
+    items = _items(lake, sales, settings)
+    position = items.select("item_id", pl.int_range(pl.len(), dtype=pl.Int32).alias("place"))
+    np.save(folder / PRICES, items["minor"].to_numpy(), allow_pickle=False)
+    np.save(folder / FLAGS, items["flags"].to_numpy(), allow_pickle=False)
+    progress(f"shop: {items.height:,} items")
+    counts = write_lmdb(
+        folder / FILE,
+        {
+            "cards": _cards(items, settings.currency),
+            "index": [(key_of(name), _int(place)) for place, name in enumerate(items["item_id"])],
+            "offers": list(_offers(lake, position, settings.currency)),
+            "stock": list(_stock(lake, position)),
+            "popular": list(_popular(lake, sales, position, items)),
+        },
+    )
+    has_stores, has_stock = lake.has("stores"), lake.has("stock")
+    places = {"stores": _rows(lake, "stores", "store_id"), "screens": _rows(lake, "screens", "screen_id")}
+    (folder / PLACES).write_text(json.dumps(places, default=str))
+    progress(f"shop: best-sellers of {counts['popular']:,} places, {counts['offers']:,} items with offers")
+    return {"lake": lake.fingerprint(), "has_stock": has_stock, "has_stores": has_stores, "counts": counts}
+
+
+def _items(lake: Lake, sales: pl.LazyFrame, settings: Settings) -> pl.DataFrame:
+    """Every item of the catalogue, and every one ever sold, by id; price in minor units, flags as bits."""
+    sold = sales.select(pl.col("item_id").unique())
+    items = lake.scan("items").join(sold, on="item_id", how="full", coalesce=True).sort("item_id").collect()
+    roots = [root.casefold() for root in settings.never_recommend]
+    root = pl.col("category").str.split("/").list.first().str.strip_chars().str.to_lowercase()
+    flags = (
+        root.is_in(roots).fill_null(False).cast(pl.UInt8) * NEVER
+        + pl.col("age_restricted").fill_null(False).cast(pl.UInt8) * AGE_RESTRICTED
+        + pl.col("sensitive").fill_null(False).cast(pl.UInt8) * SENSITIVE
+    )
+    minor = [
+        UNKNOWN_PRICE if price is None else minor_units(price, currency or settings.currency)
+        for price, currency in items.select("price", "currency").iter_rows()
+    ]
+    return items.with_columns(flags.cast(pl.UInt8).alias("flags"), pl.Series("minor", minor, pl.Int64))
+
+
+def _cards(items: pl.DataFrame, currency: str) -> Iterator[tuple[bytes, bytes]]:
+    wanted = items.select("title", "brand", "category", "image_url", pl.col("currency").fill_null(currency))
+    for place, (name, row) in enumerate(zip(items["item_id"], wanted.iter_rows(named=True), strict=True)):
+        yield _int(place), orjson.dumps({"item_id": name, **row})
+
+
+def _offers(lake: Lake, position: pl.DataFrame, currency: str) -> Iterator[tuple[bytes, bytes]]:
+    """Offers by item, each narrowed to its campaign's time and stores; a campaign without budget shows nothing."""
+    campaigns = lake.scan("campaigns").select(
+        "campaign_id", "stores", "budget", pl.col("starts").alias("from"), pl.col("ends").alias("to"), "currency"
+    )
+    offers = (
+        lake.scan("offers")
+        .join(campaigns, on="campaign_id", how="left")
+        .filter((pl.col("budget") > 0).fill_null(True))
+        .with_columns(pl.max_horizontal("starts", "from"), pl.min_horizontal("ends", "to"))
+        .join(position.lazy(), on="item_id")
+        .sort("place", "discount", "offer_id", descending=[False, True, False], nulls_last=True)
+        .select("place", "offer_id", "campaign_id", "discount", "floor_price", "stores", "currency",
+                pl.col("starts").dt.epoch("us"), pl.col("ends").dt.epoch("us"))
+        .collect()
+    )  # fmt: skip
+    for (place,), rows in offers.group_by("place", maintain_order=True):
+        told = []
+        for row in rows.drop("place").iter_rows(named=True):
+            floor = row.pop("floor_price")
+            row["floor"] = None if floor is None else minor_units(floor, row.pop("currency") or currency)
+            row["stores"] = row["stores"].split("|") if row["stores"] else None
+            told.append(row)
+        yield _int(int(str(place))), orjson.dumps(told)
+
+
+def _stock(lake: Lake, position: pl.DataFrame) -> Iterator[tuple[bytes, bytes]]:
+    """For each store the sorted positions of what is in stock."""
+    held = lake.scan("stock").filter(pl.col("units") > 0).join(position.lazy(), on="item_id")
+    rows = held.group_by("store_id").agg(pl.col("place").sort()).collect()
+    for store, places in rows.iter_rows():
+        yield key_of(store), np.asarray(places, dtype="<i4").tobytes()
+
+
+def _popular(
+    lake: Lake, sales: pl.LazyFrame, position: pl.DataFrame, items: pl.DataFrame
+) -> Iterator[tuple[bytes, bytes]]:
+    allowed = position.filter((items["flags"] & NEVER) == 0)
+    newest = sales.select(pl.col("event_time").max()).collect().item()
+    recent = pl.col("event_time") > pl.lit(newest) - pl.duration(days=_RECENT_DAYS)
+    counted = (
+        sales.join(allowed.lazy(), on="item_id")
+        .group_by("shopper_id", "store_id", "place")
+        .agg(recent.sum().alias("recent"), pl.len().alias("all"))
+        .collect()
+    )
+    visits = (
+        counted.filter(pl.col("store_id").is_not_null()).group_by("shopper_id", "store_id").agg(pl.col("all").sum())
+    )
+    usual = visits.sort("all", "store_id", descending=[True, False]).unique(
+        "shopper_id", keep="first", maintain_order=True
+    )
+    stated = lake.scan("shoppers").select("shopper_id", "home_store_id").collect()
+    homes = usual.select("shopper_id", pl.col("store_id").alias("usual")).join(
+        stated, on="shopper_id", how="full", coalesce=True
+    )
+    home = pl.coalesce("home_store_id", "usual").alias("home")
+    by_home = counted.drop("store_id").join(homes.select("shopper_id", home), on="shopper_id")
+    chain = counted.with_columns(pl.lit(CHAIN).alias("key"))
+    store = in_stores.with_columns(("store:" + pl.col("store_id")).alias("key"))
+    near = by_home.filter(pl.col("home").is_not_null()).with_columns(("home:" + pl.col("home")).alias("key"))
+    for frame, reason in (
+        (chain, Reason.POPULAR),
+        (store, Reason.POPULAR_IN_STORE),
+        (near, Reason.POPULAR_IN_NEIGHBOURHOOD),
+    ):
+        yield from _best(frame, REASONS.index(reason))
+
+
+def _best(frame: pl.DataFrame, reason: int) -> Iterator[tuple[bytes, bytes]]:
+    totals = frame.group_by("key", "place").agg(pl.col("recent").sum(), pl.col("all").sum())
+    ranked = totals.sort("key", "recent", "all", "place", descending=[False, True, True, False])
+    lists = ranked.group_by("key", maintain_order=True).head(_LIST)
+    for (key,), rows in lists.group_by("key", maintain_order=True):
+        scores = (rows["recent"] + rows["all"] / (1.0 + rows["all"].max())).to_numpy()  # type: ignore[operator]
+        codes = np.full(rows.height, reason, np.uint8)
+        yield (
+            key_of(str(key)),
+            pack(Ranked(rows["place"].to_numpy().astype(np.int32), scores.astype(np.float32), codes)),
+        )
+
+
+def _rows(lake: Lake, table: str, key: str) -> dict[str, dict[str, Any]]:
+    return {str(row[key]): row for row in lake.scan(table).collect().to_dicts()}
+
+
+def _int(value: int) -> bytes:
+    return value.to_bytes(4, "big")
+
+
+# ---------------------------------------------------------------------- reading
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A running or planned offer of one item; times in microseconds since 1970 (UTC), None: unbounded."""
+
+    offer_id: str
+    campaign_id: str | None
+    discount: float | None
+    floor: int | None
+    stores: tuple[str, ...] | None
+    starts: int | None
+    ends: int | None
+
+    def runs(self, now: datetime, store_id: str | None) -> bool:
+        """Whether it runs in this store at this moment: starts ≤ now < ends."""
+        moment = int(now.timestamp() * 1_000_000)
+        in_time = (self.starts is None or self.starts <= moment) and (self.ends is None or moment < self.ends)
+        return in_time and (self.stores is None or store_id in self.stores)
+
+
+class Shop:
+    """Read-only access to one shop snapshot. Items are known by their position."""
+
+    def __init__(self, folder: Path, meta: dict[str, Any]) -> None:
+        self._file = LmdbFile(folder / FILE, _TABLES)
+        places = json.loads((folder / PLACES).read_text())
+        self.stores: dict[str, dict[str, Any]] = places["stores"]
+        self.screens: dict[str, dict[str, Any]] = places["screens"]
+        self.has_stock = bool(meta["has_stock"])
+        self.has_stores = bool(meta["has_stores"])
+        self.lake = str(meta["lake"])
+        self.prices: npt.NDArray[np.int64] = np.load(folder / PRICES, mmap_mode="r", allow_pickle=False)
+        self.flags: npt.NDArray[np.uint8] = np.load(folder / FLAGS, mmap_mode="r", allow_pickle=False)
+
+    def positions(self, item_ids: list[str]) -> npt.NDArray[np.int32]:
+        """Positions of items; -1 for an unknown one."""
+        found = self._file.get_many("index", [key_of(item) for item in item_ids])
+        return np.array([-1 if raw is None else int.from_bytes(raw, "big") for raw in found], dtype=np.int32)
+
+    def cards(self, positions: list[int]) -> list[dict[str, Any]]:
+        """item_id, title, brand, category, image_url and currency of items."""
+        found = self._file.get_many("cards", [_int(position) for position in positions])
+        return [orjson.loads(raw) for raw in found if raw is not None]
+
+    def offers(self, position: int) -> list[Offer]:
+        """Offers of an item, the deepest discount first, whether they run or not."""
+        raw = self._file.get("offers", _int(position))
+        if raw is None:
+            return []
+        return [
+            Offer(**{**row, "stores": tuple(row["stores"]) if row["stores"] else None}) for row in orjson.loads(raw)
+        ]
+
+    def in_stock(self, store_id: str | None) -> npt.NDArray[np.int32] | None:
+        """Sorted positions of what is in stock; None: the rule is off, as no stock table was ever ingested."""
+        if not self.has_stock or store_id is None:
+            return None
+        raw = self._file.get("stock", key_of(store_id))
+        return np.frombuffer(raw, "<i4") if raw else np.zeros(0, np.int32)
+
+    def popular(self, level: str, store_id: str | None) -> Ranked:
+        """Best-sellers of `home` (the neighbourhood), `store` or `chain`."""
+        key = CHAIN if level == CHAIN else f"{level}:{store_id}"
+        raw = self._file.get("popular", key_of(key))
+        return NOBODY if raw is None else unpack(raw)
+
+    @cached_property
+    def size(self) -> int:
+        """How many items there are."""
+        return len(self.prices)
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._file.close()

@@ -1,0 +1,75 @@
+"""The slates of one model: for each shopper the best candidates, with score and reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from models.base import Recommender
+from pipelines.packed import NOBODY, REASONS, LmdbFile, Ranked, key_of, pack, unpack, write_lmdb
+from state.files import draft_beside
+
+FILE = "slates.mdb"
+ITEMS = "item_ids.npy"
+_TABLE = "slates"
+_BATCH = 1024
+_CODES = {str(reason): code for code, reason in enumerate(REASONS)}
+
+
+def write_slates(folder: Path, model: Recommender, candidates: int, progress: Callable[[str], None]) -> dict[str, Any]:
+    """Write the candidates of every shopper that the model knows; return facts for the snapshot's meta."""
+    np.save(folder / ITEMS, np.asarray(model.item_ids.astype(str), dtype=np.str_), allow_pickle=False)
+    counts = write_lmdb(folder / FILE, {_TABLE: sorted(_pairs(model, candidates, progress))})
+    return {"shoppers": counts[_TABLE], "items": len(model.item_ids), "candidates": candidates}
+
+
+def _pairs(model: Recommender, candidates: int, progress: Callable[[str], None]) -> Iterator[tuple[bytes, bytes]]:
+    shoppers = list(model.shopper_ids)
+    for start in range(0, len(shoppers), _BATCH):
+        lists = model.recommend(shoppers[start : start + _BATCH], candidates)
+        items = model.item_ids.get_indexer(pd.Index(lists["item_id"])).astype(np.int32)
+        scores = lists["score"].to_numpy(np.float32)
+        reasons = lists["reason"].map(_CODES).to_numpy().astype(np.uint8)
+        names = lists["shopper_id"].to_numpy(object)
+        starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]]) if len(names) else np.zeros(0, np.int64)
+        for low, high in zip(starts, [*starts[1:], len(names)], strict=True):
+            part = slice(int(low), int(high))
+            yield key_of(str(names[low])), pack(Ranked(items[part], scores[part], reasons[part]))
+        progress(f"slates of {min(start + _BATCH, len(shoppers)):,} of {len(shoppers):,} shoppers")
+
+
+class Slates:
+    """Read-only access to one slates snapshot. Positions are those of its own `item_ids`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = LmdbFile(folder / FILE, [_TABLE])
+        self.item_ids: npt.NDArray[np.str_] = np.load(folder / ITEMS, mmap_mode="r", allow_pickle=False)
+
+    def candidates(self, shopper_id: str) -> Ranked:
+        """Return a shopper's candidates; none for one who was not in the training data."""
+        content = self._file.get(_TABLE, key_of(shopper_id))
+        return NOBODY if content is None else unpack(content)
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._file.close()
+
+
+def drop_shopper(folder: Path, shopper_id: str) -> bool:
+    """Write the file anew without this shopper, so that no free page keeps them; False when they were not in it."""
+    gone = key_of(shopper_id)
+    old = LmdbFile(folder / FILE, [_TABLE])
+    try:
+        if old.get(_TABLE, gone) is None:
+            return False
+        draft = draft_beside(folder / FILE)
+        write_lmdb(draft, {_TABLE: [pair for pair in old.pairs(_TABLE) if pair[0] != gone]})
+    finally:
+        old.close()
+    draft.replace(folder / FILE)
+    return True

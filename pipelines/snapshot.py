@@ -1,0 +1,188 @@
+"""What serving reads: immutable snapshots, built beside the current one, checked, and switched to by one pointer.
+
+Two kinds. `shop` comes from the lake alone (items, stock, offers, screens, best-sellers), so that a home that was only
+ingested can serve; `slates` comes from a trained model (candidates for each shopper). Formats: shop_snapshot.py and
+slates_snapshot.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Collection
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from configs.errors import FacingsError
+from configs.home import Home
+from configs.settings import Settings
+from models.base import Recommender
+from pipelines.signals.lake import Lake
+from pipelines.slates_snapshot import drop_shopper, write_slates
+from state.files import draft_beside, sync_folder, write_atomic
+
+Kind = Literal["slates", "shop"]
+Progress = Callable[[str], None]
+META = "meta.json"
+FORMAT_VERSION = 1
+KEEP_SHOPS = 2
+
+
+def build_slates(
+    home: Home, model: Recommender, *, version: str, recipe: str, candidates: int, progress: Progress
+) -> str:
+    """Build the slates of a trained model beside the current ones; nothing is switched.
+
+    Args:
+        home: where snapshots live.
+        model: a trained recommender.
+        version: its version in the model registry.
+        recipe: the recipe's name.
+        candidates: how many items to keep for each shopper.
+        progress: is told how far it is.
+
+    Returns:
+        The snapshot's id, named by its content: the same model gives the same.
+    """
+    facts = {"model_version": version, "recipe": recipe, "as_of": model.as_of.isoformat()}
+    return _build(
+        home, "slates", f"v{version}", lambda folder: facts | write_slates(folder, model, candidates, progress)
+    )
+
+
+def build_shop(home: Home, lake: Lake, settings: Settings, *, now: datetime, progress: Progress) -> str:
+    """Build the shop's snapshot from the lake; the same lake gives the same id, and then nothing is built.
+
+    Raises:
+        FacingsError: nothing was ever ingested.
+    """
+    from pipelines.shop_snapshot import shop_key, write_shop
+
+    if not lake.has("interactions"):
+        raise FacingsError("Nothing was ingested into this home yet; run `facings ingest FOLDER` first.")
+    del now  # offers, campaigns and stock are judged when they are read
+    name = shop_key(lake, settings)
+    if (home.snapshots / "shop" / name / META).exists():
+        return name
+    built = _build(home, "shop", name, lambda folder: write_shop(folder, lake, settings, progress), addressed=False)
+    prune(home, "shop", keep={built, *filter(None, [current(home, "shop")])})
+    return built
+
+
+def current(home: Home, kind: Kind) -> str | None:
+    """Return the id of the snapshot that the pointer names; None: none was ever switched to."""
+    try:
+        return _pointer(home, kind).read_text().strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def switch(home: Home, kind: Kind, snapshot_id: str) -> None:
+    """Let the pointer name this snapshot: one atomic step, which servers notice by themselves.
+
+    Raises:
+        FacingsError: the snapshot is not there or damaged.
+    """
+    check(home, kind, snapshot_id)
+    write_atomic(_pointer(home, kind), snapshot_id + "\n")
+
+
+def check(home: Home, kind: Kind, snapshot_id: str) -> dict[str, Any]:
+    """Verify every file of a snapshot against its checksums; return its meta.
+
+    Raises:
+        FacingsError: it is not there, damaged, or of another format.
+    """
+    folder = home.snapshots / kind / snapshot_id
+    try:
+        meta: dict[str, Any] = json.loads((folder / META).read_text())
+        files = meta["files"]
+        if meta["format_version"] != FORMAT_VERSION:
+            raise FacingsError(f"Snapshot {folder} has another format; build it again with `facings retrain`.")
+        wrong = [name for name, digest in files.items() if _digest(folder / name) != digest]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise FacingsError(f"Snapshot {folder} is missing or damaged; build it again with `facings retrain`.") from None
+    if wrong:
+        raise FacingsError(f"Snapshot {folder}: {', '.join(wrong)} is damaged; build it again with `facings retrain`.")
+    return meta
+
+
+def prune(home: Home, kind: Kind, *, keep: Collection[str]) -> None:
+    """Remove the snapshots of this kind that are not in `keep`, and never the current one."""
+    folder = home.snapshots / kind
+    wanted = {*keep, current(home, kind)}
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir() and path.name not in wanted and not path.name.startswith(".draft-"):
+            shutil.rmtree(path)
+
+
+def forget_in_snapshots(home: Home, shopper_id: str) -> int:
+    """Rewrite every kept slates snapshot without this shopper; return in how many they stood.
+
+    The new file takes the old one's place in one step and the checksum follows; a run killed in between is mended by
+    running it again. Servers notice the change and read the new file.
+    """
+    found = 0
+    root = home.snapshots / "slates"
+    for folder in sorted(root.iterdir()) if root.is_dir() else ():
+        if folder.name.startswith(".draft-"):
+            shutil.rmtree(folder)
+            continue
+        try:
+            meta = json.loads((folder / META).read_text())
+        except (OSError, ValueError):
+            continue  # not a snapshot: nothing reads it
+        stood = drop_shopper(folder, shopper_id)
+        digests = {name: _digest(folder / name) for name in meta["files"]}
+        if stood or digests != meta["files"]:
+            meta["files"] = digests
+            meta["shoppers"] = int(meta["shoppers"]) - int(stood)
+            write_atomic(folder / META, json.dumps(meta, indent=1, sort_keys=True))
+        found += stood
+    return found
+
+
+def signature(home: Home, kind: Kind) -> tuple[str, int, int] | None:
+    """Something that changes when the pointer or the snapshot behind it does; None: nothing to read."""
+    name = current(home, kind)
+    if name is None:
+        return None
+    try:
+        facts = (home.snapshots / kind / name / META).stat()
+    except FileNotFoundError:
+        return None
+    return name, facts.st_ino, facts.st_mtime_ns
+
+
+def _build(home: Home, kind: Kind, name: str, fill: Callable[[Path], dict[str, Any]], *, addressed: bool = True) -> str:
+    root = home.snapshots / kind
+    root.mkdir(parents=True, exist_ok=True)
+    draft = draft_beside(root / name)
+    draft.mkdir()
+    try:
+        facts = fill(draft)
+        digests = {path.name: _digest(path) for path in sorted(draft.iterdir())}
+        if addressed:
+            name = f"{name}-{hashlib.sha256(json.dumps(digests).encode()).hexdigest()[:12]}"
+        meta = {"format_version": FORMAT_VERSION, "kind": kind, "files": digests, **facts}
+        write_atomic(draft / META, json.dumps(meta, indent=1, sort_keys=True))
+        if (root / name).exists():
+            shutil.rmtree(draft)
+        else:
+            draft.rename(root / name)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    sync_folder(root)
+    return name
+
+
+def _pointer(home: Home, kind: Kind) -> Path:
+    return home.snapshots / f"CURRENT-{kind}"
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
