@@ -25,6 +25,9 @@ from models.ranking import top_k
 from models.reasons import Reason
 from models.registry import create, load
 
+# Both parts score so many shoppers at a time: merging takes several arrays of shoppers × items.
+_ROWS = 64
+
 
 class Part(BaseModel):
     """One of the two recommenders."""
@@ -90,6 +93,13 @@ class Blend(Recommender):
         self._discovery.fit(dataset, seed=seed)
 
     def _score(self, shopper_rows: IntArray) -> FloatArray:
+        scores = np.empty((len(shopper_rows), len(self.item_ids)))
+        for start in range(0, len(shopper_rows), _ROWS):
+            scores[start : start + _ROWS] = self._merge(shopper_rows[start : start + _ROWS])
+        return scores
+
+    def _merge(self, shopper_rows: IntArray) -> FloatArray:
+        """Probability of every item for a few known shoppers."""
         bought = self.history[shopper_rows].nonzero()
         again = self._repeats._score(shopper_rows)[bought] * self._trend[bought[1]]
         scores = self._discovery._score(shopper_rows)
