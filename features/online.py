@@ -73,7 +73,15 @@ def erase(store: feast.FeatureStore, shopper_id: str, items: Iterable[str]) -> i
                 keys = _sqlite_keys(connection, table, shopper_id)
                 connection.executemany(f"DELETE FROM {table} WHERE entity_key = ?", [(key,) for key in keys])  # noqa: S608
                 erased += len(keys)
+    _rewrite(path)
     return erased
+
+
+def _rewrite(path: Path) -> None:
+    """Build the database anew: rows that SQLite once moved from page to page leave copies that no delete overwrites."""
+    with closing(sqlite3.connect(path, timeout=60)) as connection:
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Empty SQLite's write-ahead log, where the bytes of erased rows outlive the rows."""
+"""Leave no bytes of erased rows in SQLite: neither in its pages nor in its write-ahead log."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from configs.errors import FacingsError
 
 
 def scrub(engine: Engine) -> None:
-    """Carry the log over into the database, where `secure_delete` has overwritten the rows, and cut it to nothing.
+    """Build the database anew and empty its log.
 
-    PostgreSQL needs none of it: its own vacuum does so.
+    `secure_delete` overwrites erased rows, but not the copies that SQLite left when it moved rows from page to page.
+    PostgreSQL's own vacuum does this by itself.
 
     Raises:
-        FacingsError: a reader kept the log busy for as long as the connection waits.
+        FacingsError: others kept the database busy for as long as the connection waits.
     """
     if engine.dialect.name != "sqlite":
         return
     try:
-        with engine.connect() as connection:
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("VACUUM"))
             busy = bool(connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)")).one()[0])
     except OperationalError:
         busy = True
     if busy:
         raise FacingsError(
-            "The state database is busy, so that the bytes of what was erased are still in its log; run this again."
+            "The state database is busy, so that the bytes of what was erased may still be in it; run this again."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from typing import Any
 
@@ -55,6 +56,8 @@ def _without(lake: Lake, part: Part, shopper_id: str) -> Part:
         return part
     new = path.with_name(f"{secrets.token_hex(8)}.parquet")
     pl.scan_parquet(path).filter(~theirs).sink_parquet(new, compression="zstd")
+    with new.open("rb") as file:
+        os.fsync(file.fileno())
     digest = (part.digest - int(gone.sum())) % 2**64
     return Part(file=str(new.relative_to(lake.folder)), rows=part.rows - len(gone), digest=digest)
 
