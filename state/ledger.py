@@ -107,7 +107,7 @@ class Ledger:
         previous: int | None,
         reason: str,
     ) -> Deployment:
-        """Write down what is about to be switched to. The same intent as the newest unfinished row takes that row up."""
+        """Write down what is about to be switched to; the newest row, if unfinished and the same, is taken up."""
         values = {
             "action": str(action),
             "version": version,
@@ -124,10 +124,9 @@ class Ledger:
                 connection.execute(update(deployments).where(deployments.c.id == number).values(again))
             else:
                 row = {**values, "at": at, "reason": reason, "status": str(Status.PUBLISHING)}
-                number = int(connection.execute(insert(deployments).values(row)).inserted_primary_key[0])
-        return Deployment(
-            number, at, action, version, recipe, snapshot_id, previous, reason, status=Status.PUBLISHING
-        )
+                made = insert(deployments).values(row).returning(deployments.c.id)
+                number = connection.execute(made).scalar_one()
+        return Deployment(number, at, action, version, recipe, snapshot_id, previous, reason, status=Status.PUBLISHING)
 
     def settle(self, serving: int | None) -> None:
         """Make `serving` the one deployment in force, in one transaction; unfinished others are abandoned.

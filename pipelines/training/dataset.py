@@ -113,9 +113,7 @@ def _shoppers(lake: Lake, past: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([known, pd.DataFrame({"shopper_id": missing.astype(object)})], ignore_index=True)
 
 
-def _with_features(
-    shoppers: pd.DataFrame, recipe: Recipe, as_of: pd.Timestamp, features: FeatureStore
-) -> pd.DataFrame:
+def _with_features(shoppers: pd.DataFrame, recipe: Recipe, as_of: pd.Timestamp, features: FeatureStore) -> pd.DataFrame:
     named = list(recipe.data.shopper_features)
     asked = pd.DataFrame({"shopper_id": shoppers["shopper_id"].astype(object), "event_timestamp": as_of})
     found = features.historical(asked, FEATURE_SERVICE)

@@ -20,7 +20,7 @@ from models.bootstrap import paired_difference
 class Kind(StrEnum):
     """Which rule judges a challenger."""
 
-    FIRST = "first"  # nothing serves yet: not worse than popularity on the same split
+    FIRST = "first"  # nothing serves yet, so best-sellers do: its mean not below popularity's by more than the margin
     REFRESH = "refresh"  # the champion's recipe on newer data: not worse than the champion
     REPLACEMENT = "replacement"  # another recipe: better than the champion's recipe refreshed on the same data
 
@@ -93,11 +93,11 @@ def decide(
     frames = {"challenger": challenger, **references}
     values = _aligned(frames, rules.metric)
     first, *further = list(references)
-    strict = kind is Kind.REPLACEMENT
-    confidence = 1 - (1 - rules.confidence) / max(1, challengers) if strict else rules.confidence
+    confidence = rules.confidence
+    if kind is Kind.REPLACEMENT:
+        confidence = 1 - (1 - confidence) / max(1, challengers)
     main = _compare(values, first, "all", None, rules, confidence, seed)
-    passes = main.lower > 0 if strict else main.lower >= -rules.margin * main.mean_reference
-    comparisons = [main.model_copy(update={"passed": passes})]
+    comparisons = [main.model_copy(update={"passed": _holds(kind, main, rules)})]
     for name in further:
         beside = _compare(values, name, "all", None, rules, rules.confidence, seed)
         kept = beside.lower >= -rules.margin * beside.mean_reference
@@ -134,9 +134,15 @@ def slice_shoppers(shoppers: Sequence[str], counts: pd.Series) -> pd.Series:
     return pd.Series(names, index=mine.index, dtype=object)
 
 
-def _slices(
-    values: pd.DataFrame, reference: str, slices: pd.Series, rules: GateRecipe, seed: int
-) -> list[Comparison]:
+def _holds(kind: Kind, main: Comparison, rules: GateRecipe) -> bool:
+    """The rule of each kind."""
+    if kind is Kind.REPLACEMENT:
+        return main.lower > 0
+    least = -rules.margin * main.mean_reference
+    return (main.difference if kind is Kind.FIRST else main.lower) >= least
+
+
+def _slices(values: pd.DataFrame, reference: str, slices: pd.Series, rules: GateRecipe, seed: int) -> list[Comparison]:
     """A slice refuses when its loss exceeds the margin and is no accident: the upper bound lies below zero, too."""
     found = []
     of_shopper = slices.reindex(values.index)
@@ -207,7 +213,12 @@ def _sentence(kind: Kind, rules: GateRecipe, comparison: Comparison, rank: int) 
             return f"slice {comparison.scope}: {found}; fewer than {rules.minimum_shoppers} shoppers, not judged"
         bound = f"upper bound {comparison.upper:+.4f} ({share}), margin {rules.slice_margin:.0%}"
         return f"slice {comparison.scope}: {found}, {bound}: not worse {verdict}"
+    bound = f"{found}, lower bound {comparison.lower:+.4f} ({share})"
     if kind is Kind.REPLACEMENT and rank == 0:
-        return f"{kind}: {found}, lower bound {comparison.lower:+.4f} ({share}) must be above 0: {verdict}"
+        return f"{kind}: {bound} must be above 0: {verdict}"
     least = -rules.margin * comparison.mean_reference
-    return f"{kind}: {found}, lower bound {comparison.lower:+.4f} ({share}) must reach {least:+.4f}: {verdict}"
+    if kind is Kind.FIRST:
+        return f"{kind}: {found} must reach {least:+.4f}: {verdict}"
+    unsure = not comparison.passed and comparison.difference >= least
+    why = " (the difference itself is within the margin; more shoppers are needed to be sure)" if unsure else ""
+    return f"{kind}: {bound} must reach {least:+.4f}: {verdict}{why}"

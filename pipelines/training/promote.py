@@ -67,6 +67,11 @@ def champion(settings: Settings, tracking: Tracking | None = None) -> Champion |
     )
 
 
+def deployments(settings: Settings) -> list[Deployment]:
+    """Return what served when, the newest first."""
+    return open_ledger(settings).history()
+
+
 def in_force(settings: Settings, ledger: Ledger) -> Deployment | None:
     """Return the deployment whose snapshot the pointer names."""
     current = snapshot.current(settings.paths, "slates")
@@ -133,7 +138,7 @@ def publish(
                 reason=reason,
             )
             _switch(settings, ledger, deployment)
-        _follow(settings, tracking, version.version)
+        _follow(tracking, version.version)
         _prune(settings, ledger)
     return built
 
@@ -172,7 +177,7 @@ def rollback(settings: Settings, *, reason: str, clock: Clock, progress: Callabl
         _switch(settings, ledger, deployment)
     progress(f"Version {target.version} serves again")
     try:
-        _follow(settings, Tracking(settings), target.version)
+        _follow(Tracking(settings), target.version)
     except FacingsError as error:  # what serves is back; the aliases follow at the next run
         progress(f"MLflow's aliases stay as they were for now: {error}")
     return ledger.get(deployment.id) or deployment
@@ -216,7 +221,7 @@ def follow_pointer(settings: Settings, tracking: Tracking) -> Champion | None:
         current = reconcile(settings, ledger)
         if current is None:
             return None
-        _follow(settings, tracking, current.version)
+        _follow(tracking, current.version)
     return champion(settings, tracking)
 
 
@@ -251,7 +256,7 @@ def _switch(settings: Settings, ledger: Ledger, deployment: Deployment) -> None:
     ledger.settle(deployment.id)
 
 
-def _follow(settings: Settings, tracking: Tracking, number: str) -> None:
+def _follow(tracking: Tracking, number: str) -> None:
     """Let the aliases stand where the pointer does; a version is not its own challenger."""
     tracking.alias(CHAMPION, number)
     if CHALLENGER in tracking.version(number).aliases:
@@ -267,5 +272,3 @@ def _prune(settings: Settings, ledger: Ledger) -> None:
     current = snapshot.current(settings.paths, "slates")
     with suppress(FileNotFoundError):
         snapshot.prune(settings.paths, "slates", keep={*kept[:KEEP_SNAPSHOTS], *([current] if current else [])})
-
-

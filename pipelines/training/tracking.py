@@ -66,9 +66,7 @@ class Tracking:
             found = self._client.search_runs([self._experiment], f"tags.`{_KEY}` = '{key}'", max_results=1)
             if found:
                 return str(found[0].info.run_id)
-            run = self._client.create_run(
-                self._experiment, start_time=at_ms, run_name=name, tags={**tags, _KEY: key}
-            )
+            run = self._client.create_run(self._experiment, start_time=at_ms, run_name=name, tags={**tags, _KEY: key})
             return str(run.info.run_id)
 
     def finished(self, run_id: str) -> bool:

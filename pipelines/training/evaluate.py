@@ -1,0 +1,80 @@
+"""Measure a trained model on the test window of the time split, shopper by shopper."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from models import metrics
+from models.base import Recommender
+from models.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Test:
+    """What every candidate of one run is measured on.
+
+    Attributes:
+        truth: shopper_id, item_id: the pairs bought in the test window that may be recommended at all.
+        history: shopper_id, item_id: the pairs bought before the cut.
+        counts: interactions before the cut, indexed by shopper_id.
+        popularity: interactions before the cut, indexed by item_id.
+        categories: category of each item, indexed by item_id; missing where unknown.
+        attributes: shopper_id and attribute columns, for shoppers that a model did not see in training.
+        items: how many items may be recommended.
+        k: length of the lists.
+    """
+
+    truth: pd.DataFrame
+    history: pd.DataFrame
+    counts: pd.Series
+    popularity: pd.Series
+    categories: pd.Series | None
+    attributes: pd.DataFrame
+    items: int
+    k: int
+
+    @property
+    def shoppers(self) -> list[str]:
+        """Whoever bought something in the test window, ordered by id."""
+        return sorted(self.truth["shopper_id"].unique())
+
+
+def make_test(dataset: Dataset, later: pd.DataFrame, k: int) -> Test:
+    """Make the test from what was known at the cut and the purchases of the test window.
+
+    Args:
+        dataset: the purchases before the cut, with items and shoppers.
+        later: purchases of the test window: shopper_id, item_id.
+        k: length of the lists.
+    """
+    never = pd.Index(dataset.items["item_id"][~dataset.recommendable])
+    pairs = later[["shopper_id", "item_id"]].drop_duplicates()
+    past = dataset.interactions
+    categories = dataset.items.set_index("item_id")["category"] if "category" in dataset.items.columns else None
+    return Test(
+        truth=pairs[~pairs["item_id"].isin(never)].reset_index(drop=True),
+        history=past[["shopper_id", "item_id"]].drop_duplicates().reset_index(drop=True),
+        counts=past["shopper_id"].value_counts(),
+        popularity=past["item_id"].value_counts(),
+        categories=categories,
+        attributes=dataset.shoppers,
+        items=int(dataset.recommendable.sum()),
+        k=k,
+    )
+
+
+def measure(model: Recommender, test: Test) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Return the metrics of each shopper (one row each, shopper_id first) and of the lists as a whole.
+
+    A shopper whom the model cannot serve counts with zeros: an empty list is a bad list. Of the repeat_ and new_
+    columns, means are over the shoppers who have such purchases in the test window.
+    """
+    shoppers = test.shoppers
+    lists = model.recommend(shoppers, test.k, attributes=test.attributes)
+    frame = metrics.evaluate(lists, test.truth, k=test.k, history=test.history, shoppers=shoppers)
+    whole = metrics.summary(lists, k=test.k, n_items=test.items, popularity=test.popularity, categories=test.categories)
+    means = frame.drop(columns="shopper_id").mean()
+    found = {str(name): float(value) for name, value in means.items()}
+    return frame, {**found, **whole, "shoppers": float(len(frame))}

@@ -1,0 +1,47 @@
+"""The first steps of retraining: take new data in, and bring the features up to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from configs.clock import Clock
+from configs.settings import Settings
+from pipelines.signals.lake import Lake
+from pipelines.training.plan import Plan
+from state.files import write_atomic
+
+_DONE = "materialised"
+
+
+def take_in(settings: Settings, folder: Path | None, *, clock: Clock, progress: Callable[[str], None]) -> None:
+    """Ingest a folder of tables where one is given, and the events that arrived over HTTP since the last time.
+
+    Raises:
+        FacingsError: the folder cannot be taken; nothing of it was.
+    """
+    from pipelines.signals.ingest import ingest
+
+    if folder is not None:
+        ingest(folder, settings.paths, clock=clock, settings=settings, progress=progress)
+
+
+def waiting(settings: Settings) -> bool:
+    """Tell whether events have arrived over HTTP that are not in the lake yet."""
+    return False
+
+
+def materialise_for(
+    settings: Settings, lake: Lake, plan: Plan, *, clock: Clock, progress: Callable[[str], None]
+) -> None:
+    """Compute the features at the end of the data, and at the cut where a candidate learns from them."""
+    from pipelines.signals.materialise import materialise
+
+    done = plan.folder(settings.paths) / _DONE
+    if done.exists():
+        return
+    moments = [plan.cut, plan.end] if plan.needs_features else [plan.end]
+    materialise(settings, lake, as_of=[pd.Timestamp(moment) for moment in moments], clock=clock, progress=progress)
+    write_atomic(done, "")

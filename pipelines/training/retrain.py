@@ -1,0 +1,338 @@
+"""Retraining from end to end: ingest, materialise, train, evaluate, gate, register, publish.
+
+Plain functions; `flows/retraining.py` runs the same steps as tasks. Every step leaves its result in the run's work
+folder under its final name only when it is whole, so a run that was killed goes on where it stopped, and a run that
+ended is not done again.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol, TypeVar
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from configs.clock import Clock
+from configs.errors import FacingsError
+from configs.recipe import Recipe
+from configs.settings import Settings
+from models.artifact import read_header
+from pipelines.signals.lake import Lake
+from pipelines.training.candidates import Bench, check
+from pipelines.training.dataset import Moments, data_fingerprint, moments
+from pipelines.training.gate import GateDecision
+from pipelines.training.intake import materialise_for, take_in, waiting
+from pipelines.training.plan import (
+    PLAN_FILE,
+    RESULT_FILE,
+    Plan,
+    Role,
+    asked_key,
+    code_digest,
+    make_plan,
+    recipes_asked,
+    split_rules,
+)
+from pipelines.training.promote import Champion, follow_pointer, open_ledger, publish
+from pipelines.training.tracking import Tracking, Version
+from pipelines.training.verdict import Verdict, judge, register, report_path, set_aside, summaries
+from state.files import exclusive, write_atomic
+from state.ledger import Action, Status
+
+Progress = Callable[[str], None]
+T = TypeVar("T")
+LOCK = "retrain.lock"
+
+
+class Step(Protocol):
+    """Runs one named piece of work; a flow makes a task of it."""
+
+    def __call__(self, name: str, work: Callable[[], T]) -> T:
+        """Do the work and return what it returns."""
+        ...
+
+
+def plain(name: str, work: Callable[[], T]) -> T:
+    """Do the work here and now."""
+    del name
+    return work()
+
+
+class RetrainResult(BaseModel):
+    """What a run came to; `status` is published, refused or unchanged, and each of them is a job done."""
+
+    model_config = ConfigDict(frozen=True)
+
+    status: Literal["published", "refused", "unchanged"]
+    version: str | None
+    recipe: str
+    gate: GateDecision | None
+    others: dict[str, GateDecision]  # further candidates that were judged, by label
+    metrics: dict[str, dict[str, float]]
+    snapshot: str | None
+    reasons: list[str]
+    report: str | None
+    run: str
+    seconds: float
+    timings: dict[str, float]
+
+
+class _Request(NamedTuple):
+    """What a call asks for, and of what."""
+
+    champion: Champion | None
+    asked: list[Recipe]
+    data: str
+    code: str
+
+
+class Job:
+    """One call of `retrain`: what every step needs, and how long each took."""
+
+    def __init__(self, settings: Settings, clock: Clock, progress: Progress, step: Step) -> None:
+        self.settings, self.clock, self.progress = settings, clock, progress
+        self.lake = Lake(settings.paths)
+        self.tracking = Tracking(settings)
+        self.timings: dict[str, float] = {}
+        self._step = step
+        self._began = time.monotonic()
+
+    def step(self, name: str, work: Callable[[], T]) -> T:
+        """Run one step and note the seconds it took."""
+        start = time.monotonic()
+        self.progress(f"{name} …")
+        done = self._step(name, work)
+        self.timings[name] = round(time.monotonic() - start, 2)
+        return done
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the job began."""
+        return round(time.monotonic() - self._began, 2)
+
+
+def retrain(
+    settings: Settings,
+    references: Sequence[str] = (),
+    *,
+    folder: Path | None = None,
+    clock: Clock,
+    progress: Progress,
+    step: Step = plain,
+) -> RetrainResult:
+    """Retrain and, where the gate agrees, publish. Safe to kill at any moment and to run again.
+
+    Args:
+        settings: names the home.
+        references: recipes to try; none: the champion's own, or the default where nothing serves.
+        folder: a folder of tables to ingest first.
+        clock: dates the run.
+        progress: told how far it is.
+        step: runs each step.
+
+    Raises:
+        UsageError: a recipe is unknown or wrong.
+        FacingsError: there is no data, another retraining runs, or a store does not answer.
+    """
+    with exclusive(settings.paths.runs / LOCK, "retraining"):
+        job = Job(settings, clock, progress, step)
+        job.step("ingest", lambda: take_in(settings, folder, clock=clock, progress=progress))
+        planned = job.step("plan", lambda: prepare(job, references))
+        if isinstance(planned, RetrainResult):
+            return planned
+        return _carry_out(job, planned)
+
+
+def peek(settings: Settings, references: Sequence[str], *, clock: Clock, progress: Progress) -> RetrainResult | None:
+    """Return what a run would say at once, because nothing new has come in; None: there is something to do.
+
+    Raises:
+        UsageError: a recipe is unknown or wrong.
+        FacingsError: another retraining runs, or a store does not answer.
+    """
+    if waiting(settings):
+        return None
+    with exclusive(settings.paths.runs / LOCK, "retraining"):
+        job = Job(settings, clock, progress, plain)
+        request = _request(job, references)
+        return _already(job, request)
+
+
+def prepare(job: Job, references: Sequence[str]) -> Plan | RetrainResult:
+    """Repair what a killed job left, and return what is to be done, or that nothing is."""
+    request = _request(job, references)
+    known = _already(job, request)
+    if known is not None:
+        return known
+    champion, asked, data, code = request
+    rules = split_rules(asked, champion)
+    split = _fair(moments(job.lake, rules.split), champion, rules.split.test_days)
+    return _begun(job, make_plan(asked, champion, data=data, code=code, moments=split, at=job.clock.now()))
+
+
+def _fair(split: Moments, champion: Champion | None, test_days: int) -> Moments:
+    """Move the cut up to the champion's, should it lie before: the champion must know nothing of the test window.
+
+    Raises:
+        FacingsError: the data ends so early that less than half of the window is left.
+    """
+    if champion is None:
+        return split
+    known = pd.Timestamp(read_header(champion.evaluation)["as_of"])
+    if known <= split.cut:
+        return split
+    if split.end - known < pd.Timedelta(days=test_days) / 2:
+        raise FacingsError(
+            f"The data ends on {split.end:%Y-%m-%d}, and version {champion.version} knows it up to {known:%Y-%m-%d}: "
+            "too little is left to judge a challenger by; ingest newer data."
+        )
+    return Moments(cut=known, end=split.end)
+
+
+def _begun(job: Job, plan: Plan) -> Plan | RetrainResult:
+    """Take up the run of this key: its recorded result, its plan (with the time it was first begun), or a new one."""
+    folder = plan.folder(job.settings.paths)
+    ended = folder / RESULT_FILE
+    if ended.exists():
+        result = RetrainResult.model_validate_json(ended.read_text())
+        job.progress("The same data, recipes and champion were judged before; this is that decision.")
+        return result.model_copy(update={"seconds": job.seconds, "timings": job.timings})
+    begun = folder / PLAN_FILE
+    if begun.exists():
+        job.progress(f"Going on with run {plan.key}")
+        return Plan.model_validate_json(begun.read_text())
+    write_atomic(begun, plan.model_dump_json(indent=1))
+    return plan
+
+
+def _request(job: Job, references: Sequence[str]) -> _Request:
+    champion = follow_pointer(job.settings, job.tracking)
+    asked = recipes_asked(references, champion)
+    for recipe in asked:
+        check(recipe)
+    learned = [*asked, *([champion.recipe] if champion else [])]
+    return _Request(champion, asked, data_fingerprint(job.lake, learned, job.settings), code_digest())
+
+
+def _already(job: Job, asked_for: _Request) -> RetrainResult | None:
+    """Say `unchanged` when what would come out serves already, or was taken back by a person."""
+    champion, asked, data, code = asked_for
+    if champion is None:
+        return None
+    request = asked_key(asked, data, code)
+    own = [recipe.fingerprint for recipe in asked] == [champion.recipe.fingerprint]
+    made = (champion.tags.get("data"), champion.tags.get("code")) == (data, code)
+    if champion.tags.get("asked") == request or (own and made):
+        reason = f"version {champion.version} serves and was made from the same data, recipe and code"
+        return _unchanged(job, champion, reason)
+    newest: dict[str, Status] = {}
+    for row in open_ledger(job.settings).history():
+        newest.setdefault(row.version, row.status)
+    for version in job.tracking.versions():
+        if version.tags.get("asked") == request and newest.get(version.version) is Status.ROLLED_BACK:
+            reason = (
+                f"version {version.version}, made from the same data, recipe and code, was rolled back; "
+                f"`facings promote {version.version}` publishes it again"
+            )
+            return _unchanged(job, champion, reason)
+    return None
+
+
+def _unchanged(job: Job, champion: Champion, reason: str) -> RetrainResult:
+    return RetrainResult(
+        status="unchanged",
+        version=champion.version,
+        recipe=champion.recipe.name,
+        gate=None,
+        others={},
+        metrics={},
+        snapshot=champion.deployment.snapshot_id,
+        reasons=[reason],
+        report=None,
+        run=champion.tags.get("key", ""),
+        seconds=job.seconds,
+        timings=job.timings,
+    )
+
+
+def _carry_out(job: Job, plan: Plan) -> RetrainResult:
+    """Do what is planned, step by step."""
+    settings, folder = job.settings, plan.folder(job.settings.paths)
+    job.step("materialise", lambda: materialise_for(settings, job.lake, plan, clock=job.clock, progress=job.progress))
+    bench = Bench(settings, job.lake, plan, job.clock)
+    for candidate in plan.candidates:
+        job.step(f"train {candidate.label}", partial(bench.evaluation, candidate))
+    if plan.champion is not None:
+        job.step("measure champion", partial(bench.champion, _evaluation_of(job.tracking, plan.champion)))
+    verdict = job.step("gate", lambda: judge(plan, folder))
+    for sentence in verdict.gate.reasons:
+        job.progress(f"  {sentence}")
+    job.step(f"refit {verdict.chosen}", lambda: bench.serving(verdict.chosen))
+    _still_the_same(job, plan)
+    version = job.step("register", lambda: register(settings, job.tracking, plan, verdict))
+    snapshot = job.step("publish", lambda: _publish(job, plan, verdict, version)) if verdict.passed else None
+    if not verdict.passed:
+        set_aside(job.tracking, version)
+    return _finish(job, plan, verdict, version, snapshot)
+
+
+def _still_the_same(job: Job, plan: Plan) -> None:
+    """A version's tags must be true of it.
+
+    Raises:
+        FacingsError: data came in while the candidates were trained.
+    """
+    learned = [candidate.recipe for candidate in plan.candidates if candidate.role is not Role.BASELINE]
+    if data_fingerprint(job.lake, learned, job.settings) != plan.data:
+        shutil.rmtree(plan.folder(job.settings.paths))
+        raise FacingsError("Data was ingested while the candidates were trained; run `facings retrain` again.")
+
+
+def _evaluation_of(tracking: Tracking, champion: str) -> Path:
+    """The evaluation artifact of the version that was in force when the run was planned."""
+    return tracking.artifact(tracking.version(champion).run_id, "evaluation")
+
+
+def _publish(job: Job, plan: Plan, verdict: Verdict, version: Version) -> str:
+    return publish(
+        job.settings,
+        job.tracking,
+        version,
+        action=Action.PUBLISH,
+        expected=plan.champion,
+        reason=verdict.summary,
+        clock=job.clock,
+        progress=job.progress,
+    )
+
+
+def _finish(job: Job, plan: Plan, verdict: Verdict, version: Version, snapshot: str | None) -> RetrainResult:
+    """Record the result, and drop the models of this and of unfinished runs: what counts is in MLflow now."""
+    folder = plan.folder(job.settings.paths)
+    others = {label: decision for label, decision in verdict.decisions.items() if label != verdict.chosen}
+    result = RetrainResult(
+        status="published" if verdict.passed else "refused",
+        version=version.version,
+        recipe=version.tags["recipe"],
+        gate=verdict.gate,
+        others=others,
+        metrics=summaries(plan, folder),
+        snapshot=snapshot,
+        reasons=verdict.gate.reasons,
+        report=str(report_path(job.settings, plan)),
+        run=plan.key,
+        seconds=job.seconds,
+        timings=job.timings,
+    )
+    write_atomic(folder / RESULT_FILE, result.model_dump_json(indent=1))
+    for other in job.settings.paths.runs.iterdir():
+        if (other / PLAN_FILE).is_file():
+            for part in other.iterdir():
+                if part.is_dir():
+                    shutil.rmtree(part)
+    return result

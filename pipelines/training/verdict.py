@@ -1,0 +1,207 @@
+"""From the measured candidates of one run to one decision, and from the decision to a registered version."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from configs.recipe import Recipe, load_recipe
+from configs.settings import Settings
+from pipelines.training.candidates import (
+    CHAMPION_LABEL,
+    evaluation_folder,
+    read_shoppers,
+    read_summary,
+    serving_folder,
+)
+from pipelines.training.compare import model_card, report_page
+from pipelines.training.dataset import FEATURE_SERVICE
+from pipelines.training.gate import GateDecision, Kind, decide
+from pipelines.training.plan import Candidate, Plan, Role, commit, model_fingerprint
+from pipelines.training.promote import REFUSED
+from pipelines.training.tracking import CHALLENGER, RECIPE_FILE, Tracking, Version
+from state.files import write_atomic
+
+DECISION_FILE, REPORT_FILE = "decision.json", "report.html"
+PASSED = "passed"
+
+
+class Verdict(BaseModel):
+    """The decisions of one run, and the candidate that they are about in the end."""
+
+    model_config = ConfigDict(frozen=True)
+
+    chosen: str
+    passed: bool
+    decisions: dict[str, GateDecision]
+
+    @property
+    def gate(self) -> GateDecision:
+        """The decision on the chosen candidate."""
+        return self.decisions[self.chosen]
+
+    @property
+    def summary(self) -> str:
+        """One line for the ledger."""
+        gate = self.gate
+        return (
+            f"{gate.kind}: {gate.metric} {gate.mean_challenger:.4f} against {gate.mean_champion:.4f} "
+            f"({gate.interval[0]:+.4f} to {gate.interval[1]:+.4f})"
+        )
+
+
+def judge(plan: Plan, folder: Path) -> Verdict:
+    """Put every candidate but the baselines through the gate, and choose one.
+
+    The best replacement that passes is chosen; else the refreshed champion; where nothing passes, the one that came
+    nearest is set aside as the challenger.
+    """
+    frames = {candidate.label: read_shoppers(folder, candidate.label) for candidate in plan.candidates}
+    if plan.champion is not None:
+        frames[CHAMPION_LABEL] = read_shoppers(folder, CHAMPION_LABEL)
+    tried = [candidate for candidate in plan.candidates if candidate.role is not Role.BASELINE]
+    replacements = sum(candidate.role is Role.CHALLENGER for candidate in tried) if plan.champion else 1
+    decisions = {candidate.label: _decide(plan, candidate, frames, replacements) for candidate in tried}
+    ranked = sorted(
+        decisions,
+        key=lambda label: (
+            decisions[label].passed,
+            decisions[label].kind is not Kind.REFRESH,
+            decisions[label].mean_challenger,
+        ),
+    )
+    verdict = Verdict(chosen=ranked[-1], passed=decisions[ranked[-1]].passed, decisions=decisions)
+    write_atomic(folder / DECISION_FILE, verdict.model_dump_json(indent=1))
+    return verdict
+
+
+def register(settings: Settings, tracking: Tracking, plan: Plan, verdict: Verdict) -> Version:
+    """Track the run and register the chosen candidate as a version; done again, it finds what is there.
+
+    The report goes to the home's reports as well.
+    """
+    folder = plan.folder(settings.paths)
+    candidate = next(candidate for candidate in plan.candidates if candidate.label == verdict.chosen)
+    metrics = summaries(plan, folder)
+    page = report_page(plan, verdict.decisions, verdict.chosen, metrics)
+    write_atomic(report_path(settings, plan), page)
+    card = model_card(plan, candidate, verdict.gate, metrics)
+    tags = _tags(plan, candidate, verdict)
+    at_ms = int(plan.at.timestamp() * 1000)
+    run_id = tracking.run_for(plan.key, f"{candidate.label} {plan.end:%Y-%m-%d}", tags, at_ms=at_ms)
+    if not tracking.finished(run_id):
+        with tempfile.TemporaryDirectory() as scratch:
+            papers = Path(scratch)
+            _write_papers(papers, candidate.recipe, verdict, page, card)
+            tracking.log(
+                run_id,
+                parameters=_parameters(plan, candidate.recipe),
+                metrics=_metric_values(metrics, verdict),
+                tags=tags,
+                artifacts={
+                    "evaluation": evaluation_folder(folder, candidate.label),
+                    "serving": serving_folder(folder, candidate.label),
+                    "": papers,
+                },
+                at_ms=at_ms,
+            )
+    return tracking.register(run_id, tags, card)
+
+
+def set_aside(tracking: Tracking, version: Version) -> None:
+    """Let the alias challenger stand on a version that the gate refused."""
+    tracking.alias(CHALLENGER, version.version)
+
+
+def summaries(plan: Plan, folder: Path) -> dict[str, dict[str, float]]:
+    """Return the metrics of every candidate by label, and of the champion's artifact where one serves."""
+    labels = [candidate.label for candidate in plan.candidates]
+    return {label: read_summary(folder, label) for label in [*labels, *([CHAMPION_LABEL] if plan.champion else [])]}
+
+
+def report_path(settings: Settings, plan: Plan) -> Path:
+    """Where the run's gate page lies."""
+    return settings.paths.reports / f"retrain-{plan.key}.html"
+
+
+def _decide(plan: Plan, candidate: Candidate, frames: dict[str, pd.DataFrame], replacements: int) -> GateDecision:
+    ours = frames[candidate.label]
+    if plan.champion is None:
+        kind, references = Kind.FIRST, [_label_of(plan, load_recipe("popularity"))]
+    elif candidate.role is Role.REFRESHED:
+        kind, references = Kind.REFRESH, [CHAMPION_LABEL]
+    else:
+        refreshed = next(other.label for other in plan.candidates if other.role is Role.REFRESHED)
+        kind, references = Kind.REPLACEMENT, [refreshed, CHAMPION_LABEL]
+    return decide(
+        kind,
+        ours,
+        {label: frames[label] for label in references},
+        slices=ours.set_index("shopper_id")["slice"],
+        rules=plan.rules.gate,
+        challengers=replacements,
+        seed=plan.rules.seed,
+    )
+
+
+def _label_of(plan: Plan, recipe: Recipe) -> str:
+    wanted = model_fingerprint(recipe)
+    return next(other.label for other in plan.candidates if model_fingerprint(other.recipe) == wanted)
+
+
+def _tags(plan: Plan, candidate: Candidate, verdict: Verdict) -> dict[str, str]:
+    services = FEATURE_SERVICE if candidate.recipe.data.shopper_features else "none"
+    return {
+        "recipe": candidate.recipe.name,
+        "fingerprint": candidate.recipe.fingerprint,
+        "key": plan.key,
+        "asked": plan.asked,
+        "data": plan.data,
+        "code": plan.code,
+        "commit": commit() or "none",
+        "package": package_version("facings"),
+        "split": f"known before {plan.cut.isoformat()}, tested to {plan.end.isoformat()}",
+        "feature_service": services,
+        "kind": str(verdict.gate.kind),
+        "gate": PASSED if verdict.passed else REFUSED,
+    }
+
+
+def _parameters(plan: Plan, recipe: Recipe) -> dict[str, Any]:
+    """The recipe with dotted names, as MLflow shows parameters, and the moments."""
+    found: dict[str, Any] = {"cut": plan.cut.isoformat(), "end": plan.end.isoformat()}
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                walk(f"{prefix}.{name}" if prefix else name, inner)
+        else:
+            found[prefix] = json.dumps(value) if isinstance(value, list) else value
+
+    walk("", recipe.model_dump(mode="json"))
+    return found
+
+
+def _metric_values(metrics: dict[str, dict[str, float]], verdict: Verdict) -> dict[str, float]:
+    values = {f"{label}.{name}": value for label, own in metrics.items() for name, value in own.items()}
+    gate = verdict.gate
+    values |= {"gate.difference": gate.difference, "gate.lower": gate.interval[0], "gate.upper": gate.interval[1]}
+    return {name: value for name, value in values.items() if value == value}  # MLflow's SQL store keeps no NaN
+
+
+def _write_papers(folder: Path, recipe: Recipe, verdict: Verdict, page: str, card: str) -> None:
+    (folder / "recipe").mkdir()
+    content = recipe.model_dump(mode="json")
+    (folder / "recipe" / RECIPE_FILE).write_text(json.dumps(content, indent=1))
+    (folder / "recipe" / f"{recipe.name}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    (folder / "gate").mkdir()
+    (folder / "gate" / DECISION_FILE).write_text(verdict.model_dump_json(indent=1))
+    (folder / "gate" / REPORT_FILE).write_text(page)
+    (folder / "model-card.md").write_text(card)
