@@ -151,12 +151,10 @@ def _popular(
         .agg(recent.sum().alias("recent"), pl.len().alias("all"))
         .collect()
     )
-    visits = (
-        counted.filter(pl.col("store_id").is_not_null()).group_by("shopper_id", "store_id").agg(pl.col("all").sum())
-    )
-    usual = visits.sort("all", "store_id", descending=[True, False]).unique(
-        "shopper_id", keep="first", maintain_order=True
-    )
+    in_stores = counted.filter(pl.col("store_id").is_not_null())
+    visits = in_stores.group_by("shopper_id", "store_id").agg(pl.col("all").sum())
+    ordered = visits.sort("all", "store_id", descending=[True, False])
+    usual = ordered.unique("shopper_id", keep="first", maintain_order=True)
     stated = lake.scan("shoppers").select("shopper_id", "home_store_id").collect()
     homes = usual.select("shopper_id", pl.col("store_id").alias("usual")).join(
         stated, on="shopper_id", how="full", coalesce=True
