@@ -163,8 +163,8 @@ def _policy(picture_origins: tuple[str, ...], frame: str) -> str:
     pictures = " ".join(("'self'", "data:", *picture_origins))
     # connect-src data: Chromium at times counts the code's image as a connection while a service worker is starting.
     return (
-        f"default-src 'self'; connect-src 'self' data:; img-src {pictures}; object-src 'none'; base-uri 'none'; form-action 'none'; "
-        f"frame-ancestors {frame}; require-trusted-types-for 'script'; trusted-types facings"
+        f"default-src 'self'; connect-src 'self' data:; img-src {pictures}; object-src 'none'; base-uri 'none'; "
+        f"form-action 'none'; frame-ancestors {frame}; require-trusted-types-for 'script'; trusted-types facings"
     )
 
 

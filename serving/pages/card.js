@@ -2,6 +2,7 @@
 
 import { placeholder } from "./placeholder.js";
 import { calm, money, nameOf } from "./text.js";
+import { wordFor } from "./words.js";
 
 /** Make an element: `make("p", "reason", "A best-seller")`; children may be text or elements. */
 export function make(tag, className, ...children) {
@@ -15,15 +16,14 @@ export function make(tag, className, ...children) {
 export function card(item, view) {
   const name = nameOf(item, view.words);
   const title = make("h2", "title", ...breakable(name));
-  const text = make("div", "text", make("p", "reason", view.words.reasons[item.reason]), title, brandLine(item, name));
+  const text = make("div", "text", make("p", "reason", wordFor(view.words.reasons, item.reason)), title, brandLine(item, name, view.words));
   const made = make("article", "card", art(item, name, view), make("div", "words", text, price(item, view)));
   made.dataset.item = item.item_id;
   return made;
 }
 
-// Brands such as “National” or “Private” say nothing to a shopper only when they repeat the name.
-function brandLine(item, name) {
-  const brand = calm(item.brand);
+function brandLine(item, name, words) {
+  const brand = wordFor(words.brands, item.brand) ?? calm(item.brand);
   return brand && brand !== name ? make("p", "brand", brand) : null;
 }
 

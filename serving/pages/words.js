@@ -19,6 +19,8 @@ export const WORDS = {
     offSpoken: (percent) => `${percent} percent off`,
     priceAtShelf: "Price at the shelf",
     item: (id) => `Item ${id}`,
+    // What some data says in the place of a brand (Complete Journey does): the house's own goods, and everybody else's.
+    brands: { private: "Our own brand", national: "" },
     reasons: {
       bought_before: "One of your regulars",
       similar_taste: "Chosen to your taste",
@@ -46,9 +48,15 @@ export const WORDS = {
   },
 };
 
+/** The word that a dictionary has for a code from the data, or undefined; never what every object has, such as “constructor”. */
+export function wordFor(dictionary, code) {
+  const key = String(code ?? "").toLowerCase();
+  return Object.hasOwn(dictionary, key) ? dictionary[key] : undefined;
+}
+
 /** The dictionary of a language tag (“en”, “en-GB”), completed with English. */
 export function wordsOf(language) {
   const base = String(language || "en").toLowerCase().split("-")[0];
   const own = WORDS[base] || {};
-  return { ...WORDS.en, ...own, reasons: { ...WORDS.en.reasons, ...own.reasons } };
+  return { ...WORDS.en, ...own, brands: { ...WORDS.en.brands, ...own.brands }, reasons: { ...WORDS.en.reasons, ...own.reasons } };
 }

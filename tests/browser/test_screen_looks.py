@@ -50,12 +50,13 @@ def test_titles_are_readable_from_three_metres(visit: Visit, stage: Stage, width
 
 def test_an_item_without_title_price_or_brand_is_still_decent(visit: Visit, stage: Stage) -> None:
     bare = {"item_id": "99", "title": None, "brand": None, "category": None, "image_url": None, "offer": None}
-    kind = {**bare, "item_id": "98", "category": "GROCERY/SOFT DRINKS", "price": 120}
+    kind = {**bare, "item_id": "98", "category": "GROCERY/SOFT DRINKS", "price": 120, "brand": "Private"}
     stage.tell("slate", slate(personal=True, items=[bare, kind], phone_url=None, qr_svg=None))
     page = visit(f"{stage.url}/screens/window")
     wait_for_items(page, "99", "98")
     assert page.locator(".title").all_text_contents() == ["Item 99", "Soft drinks"]
     assert page.locator(".price").all_text_contents() == ["Price at the shelf", "$1.20"]
+    assert page.locator(".brand").all_text_contents() == ["Our own brand"]
     assert "Take this list" not in page.inner_text("main")
     assert page.faults == []
 
