@@ -6,6 +6,7 @@ the list that `open_list` returns):
     personal        false: may be shown to everybody and kept; anything else counts as personal and is never kept
     now, expires_at ISO times of the server's own clock (a replay's too); a personal slate ends by itself after
                     `expires_at - now`, whatever the display's clock says and with no network
+                    (so a sighting that prolongs it is told by the same slate again; the page does not redraw for it)
     items           [{item_id, title, brand, category, image_url, reason, in_stock (true, or null: not known),
                     offer: {price, was, discount, currency, ...} or null, price (minor units, where there is no offer)}]
     currency        ISO 4217, where an item does not say its own
