@@ -14,10 +14,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from scipy import sparse
 
-from configs.errors import UsageError
+from configs.errors import FacingsError, UsageError
 from models.artifact import Arrays, read_arrays, read_header, write_artifact
 from models.dataset import BoolArray, Dataset, FloatArray, IntArray
 from models.ranking import top_k
@@ -101,7 +101,8 @@ class Recommender(ABC):
             shopper_id, rank (from 1), item_id, score (float64, higher is better), reason (a `Reason`).
 
         Raises:
-            UsageError: k is out of range or a shopper is named twice.
+            UsageError: k is out of range, or a shopper is named twice (also in `attributes`).
+            FacingsError: the model is broken: a score is not a number.
         """
         if not 1 <= k <= MAX_K:
             raise UsageError(f"k is {k}; it must lie between 1 and {MAX_K}.")
@@ -121,7 +122,7 @@ class Recommender(ABC):
                 part = positions[start : start + batch]
                 frames.append(self._rank(asked, rows, part, known, k, new_only, allowed, exclude or {}, attributes))
         if not frames:
-            return pd.DataFrame({column: [] for column in COLUMNS})
+            return _no_rows()
         whole = pd.concat(frames, ignore_index=True)
         order = np.lexsort((whole["rank"].to_numpy(), whole.pop("position").to_numpy()))
         return whole.iloc[order].reset_index(drop=True)
@@ -163,7 +164,14 @@ class Recommender(ABC):
         """
         header = read_header(folder)
         arrays = read_arrays(folder, header)
-        model = cls(cls.Config.model_validate(header["config"]))
+        try:
+            model = cls(cls.Config.model_validate(header["config"]))
+        except ValidationError as error:
+            key = ".".join(str(part) for part in error.errors()[0]["loc"])
+            raise FacingsError(
+                f"{folder} was trained with a config whose key `{key}` this version does not take; "
+                "train again with `facings retrain`."
+            ) from None
         model.as_of = pd.Timestamp(header["as_of"])
         model.item_ids = pd.Index(arrays["item_ids"].astype(object))
         model.shopper_ids = pd.Index(arrays["shopper_ids"].astype(object))
@@ -240,6 +248,8 @@ class Recommender(ABC):
         else:
             known_of = _attributes_of(ids, attributes)
             scores = np.array(self._score_cold(known_of), dtype=np.float64)
+        if np.isnan(scores).any():
+            raise FacingsError(f"Recommender {self.name} gave a score that is not a number; train it again.")
         scores[:, ~allowed] = -np.inf
         for line, position in enumerate(positions):
             if known and (new_only or not self.capabilities.repeats):
@@ -270,4 +280,15 @@ class Recommender(ABC):
 def _attributes_of(ids: pd.Index, attributes: pd.DataFrame | None) -> pd.DataFrame:
     """One row for each id, in order; what is not known is missing."""
     base = pd.DataFrame({"shopper_id": ids})
-    return base if attributes is None else base.merge(attributes, on="shopper_id", how="left", validate="one_to_one")
+    if attributes is None:
+        return base
+    known = attributes.assign(shopper_id=attributes["shopper_id"].astype(str).astype(object))
+    if known["shopper_id"].duplicated().any():
+        raise UsageError("The attributes name a shopper more than once; give one row for each.")
+    return base.merge(known, on="shopper_id", how="left", validate="one_to_one")
+
+
+def _no_rows() -> pd.DataFrame:
+    """The empty answer, with the types of a full one."""
+    types = {"rank": "int64", "score": "float64"}
+    return pd.DataFrame({column: pd.Series([], dtype=types.get(column, "object")) for column in COLUMNS})
