@@ -21,6 +21,7 @@ from identity.vault import Vault
 from pipelines.faces import faces_lock
 from pipelines.forget_models import forget_in_models, forget_in_tables
 from pipelines.signals.erase import erase_in_lake
+from pipelines.snapshot import forget_in_snapshots
 from state.consent import Consents
 from state.engine import open_engine
 from state.files import exclusive
@@ -63,6 +64,8 @@ def forget(settings: Settings, shopper_id: str, *, clock: Clock, progress: Progr
     progress("Erasing consent and templates")
     erased = _faces(settings, shopper_id, clock)
     fresh = remember_forgotten(engine, shopper_id, key, clock)
+    progress("Erasing from what is served")
+    erased["snapshots"] = forget_in_snapshots(home, shopper_id, drafts=False)
     progress("Waiting for a retraining, if one is under way")
     with exclusive(home.runs / "retrain.lock", "retraining", wait=True):
         progress("Erasing from tables, features and models")
@@ -71,6 +74,7 @@ def forget(settings: Settings, shopper_id: str, *, clock: Clock, progress: Progr
         roots = [root for root in (home.runs, home.mlflow_artifacts) if root.is_dir()]
         erased["models"] = sum(forget_in_models(root, shopper_id) for root in roots)
         erased["lists"] = sum(forget_in_tables(root, shopper_id) for root in roots)
+        erased["snapshots"] += forget_in_snapshots(home, shopper_id)  # what that retraining published
     scrub(engine)
     if fresh and not any(erased.values()):
         lift_tombstone(engine, shopper_id, key)

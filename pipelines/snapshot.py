@@ -118,17 +118,19 @@ def prune(home: Home, kind: Kind, *, keep: Collection[str]) -> None:
             shutil.rmtree(path)
 
 
-def forget_in_snapshots(home: Home, shopper_id: str) -> int:
+def forget_in_snapshots(home: Home, shopper_id: str, *, drafts: bool = True) -> int:
     """Rewrite every kept slates snapshot without this shopper; return in how many they stood.
 
     The new file takes the old one's place in one step and the checksum follows; a run killed in between is mended by
-    running it again. Servers notice the change and read the new file.
+    running it again. Servers notice the change and read the new file. With `drafts`, what killed jobs left half-built
+    goes too: only where no job can be building.
     """
     found = 0
     root = home.snapshots / "slates"
     for folder in sorted(root.iterdir()) if root.is_dir() else ():
         if folder.name.startswith(".draft-"):
-            shutil.rmtree(folder)
+            if drafts:
+                shutil.rmtree(folder)
             continue
         try:
             meta = json.loads((folder / META).read_text())

@@ -22,6 +22,7 @@ from features.store import FeatureStore
 from identity.reader import FaceReader
 from models.dataset import Dataset
 from models.registry import create, load
+from pipelines import snapshot
 from pipelines.demo_photograph import enrol_picture, write_demo_photographs
 from pipelines.faces import enrol, gallery_source, open_consents
 from pipelines.forget import forget
@@ -29,6 +30,7 @@ from pipelines.signals.ingest import ingest
 from pipelines.signals.lake import Lake
 from pipelines.signals.materialise import materialise
 from pipelines.signals.quarantine import read_quarantine
+from pipelines.slates_snapshot import Slates
 from state.engine import open_engine
 from state.forgotten import forgotten_among, pseudonym
 from state.receipts import receipts_of
@@ -77,6 +79,10 @@ def full_home(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for root in (home.runs / "abc", home.mlflow_artifacts / "1" / "def" / "artifacts"):
         model.save(root / "serving")
         purchases.to_parquet(root / "lists.parquet")
+    built = snapshot.build_slates(home, model, version="1", recipe="popularity", candidates=5, progress=quiet)
+    snapshot.switch(home, "slates", built)
+    (home.snapshots / "slates" / ".draft-of-a-killed-job").mkdir()
+    (home.snapshots / "slates" / ".draft-of-a-killed-job" / "slates.mdb").write_text(ZEBRA)
     pixels = _pixels(enrol_picture())
     enrol(home, open_consents(settings), FaceReader(1), [("portrait", pixels)], shopper_id=ZEBRA, clock=CLOCK)
     return home.root
@@ -98,11 +104,11 @@ def _pixels(image: Image.Image) -> Any:
 def test_no_byte_of_the_id_is_left_and_the_receipt_says_what_went(settings: Settings) -> None:
     home = settings.paths
     places = {file.relative_to(home.root).parts[0] for file in holds(home.root, ZEBRA)}
-    assert {"lake", "features", "runs", "mlflow-artifacts"} <= places
+    assert {"lake", "features", "runs", "mlflow-artifacts", "snapshots"} <= places
     receipt = forget(settings, ZEBRA, clock=CLOCK, progress=quiet)
     assert holds(home.root, ZEBRA) == []
     assert ZEBRA not in receipt.model_dump_json()
-    for place in ("consent", "vault", "lake", "quarantine", "features", "models", "lists"):
+    for place in ("consent", "vault", "lake", "quarantine", "features", "models", "lists", "snapshots"):
         assert receipt.erased[place] > 0, place
     assert receipt.erased["models"] == 2
     (kept,) = receipts_of(open_engine(settings.state_uri), receipt.shopper_hash)
@@ -172,7 +178,30 @@ def test_the_face_is_recognised_no_more_even_by_a_gallery_that_was_loaded_before
     assert source.current().shoppers == 0
 
 
-STEPS = ["remember_forgotten", "erase_in_lake", "_features", "forget_in_models", "forget_in_tables", "keep_receipt"]
+def test_what_is_served_has_no_slate_of_the_shopper_and_is_whole(settings: Settings) -> None:
+    home = settings.paths
+    name = snapshot.current(home, "slates")
+    assert name is not None
+    seen = snapshot.signature(home, "slates")
+    forget(settings, ZEBRA, clock=CLOCK, progress=quiet)
+    assert snapshot.current(home, "slates") == name
+    assert snapshot.check(home, "slates", name)["shoppers"] > 0
+    assert snapshot.signature(home, "slates") != seen  # servers look at it to see that something changed
+    slates = Slates(home.snapshots / "slates" / name)
+    assert len(slates.candidates(ZEBRA)) == 0
+    assert len(slates.candidates("shopper-04")) == 5
+    slates.close()
+
+
+STEPS = [
+    "remember_forgotten",
+    "forget_in_snapshots",
+    "erase_in_lake",
+    "_features",
+    "forget_in_models",
+    "forget_in_tables",
+    "keep_receipt",
+]
 
 
 @pytest.mark.parametrize("step", STEPS)
