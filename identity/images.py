@@ -84,7 +84,7 @@ def _check_size(image: Image.Image, name: str) -> None:
 def _pixels(image: Image.Image) -> Picture:
     if image.mode in {"I;16", "I;16L", "I;16B", "I", "F"}:  # Pillow would clip, not scale
         deep = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if deep.max(initial=0.0) > 255.0 else 255.0
+        top = 65535.0 if image.mode.startswith("I;16") or deep.max(initial=0.0) > 255.0 else 255.0
         image = Image.fromarray((np.clip(deep / top, 0.0, 1.0) * 255.0).astype(np.uint8))
     if image.mode in {"LA", "PA", "RGBA", "RGBa", "La"} or "transparency" in image.info:
         layer = image.convert("RGBA")
