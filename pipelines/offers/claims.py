@@ -1,0 +1,63 @@
+"""What a QR code carries: a sealed token that only this installation can read, and that ends by itself.
+
+The token names a shopper, so it is encrypted, not only signed: whoever photographs the code learns nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+_NONCE = 12
+_LONGEST = 4096
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What was shown, and to whom.
+
+    Attributes:
+        recommendation_id: the slate.
+        shopper_id: for whom it was made; None: for nobody in particular.
+        store_id: where.
+        item_id: the item whose code was scanned; None: the whole slate's code.
+        expires: end of its validity, UTC.
+    """
+
+    recommendation_id: str
+    shopper_id: str | None
+    store_id: str | None
+    item_id: str | None
+    expires: datetime
+
+
+class Claims:
+    """Seals and opens tokens with one key."""
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = AESGCM(key)
+
+    def seal(self, claim: Claim) -> str:
+        """Return a token of URL-safe characters."""
+        fields = [claim.recommendation_id, claim.shopper_id, claim.store_id, claim.item_id]
+        body = orjson.dumps([*fields, int(claim.expires.timestamp())])
+        nonce = os.urandom(_NONCE)
+        return base64.urlsafe_b64encode(nonce + self._cipher.encrypt(nonce, body, None)).decode().rstrip("=")
+
+    def open(self, token: str) -> Claim | None:
+        """Return what a token says, whether it has ended or not; None: it is not one of ours, or was changed."""
+        if len(token) > _LONGEST:
+            return None
+        try:
+            raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+            fields = orjson.loads(self._cipher.decrypt(raw[:_NONCE], raw[_NONCE:], None))
+        except (InvalidTag, ValueError, binascii.Error):
+            return None
+        return Claim(*fields[:4], expires=datetime.fromtimestamp(fields[4], UTC))

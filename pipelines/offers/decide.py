@@ -1,0 +1,176 @@
+"""The decision for one placement: the shopper's candidates, else the neighbourhood's, the store's, the chain's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from models.reasons import Reason
+from pipelines.offers.eligibility import Placement, Refusal, Setting, Terms, refusals, terms
+from pipelines.offers.view import NO_MODEL, View
+from pipelines.packed import REASONS, Ranked
+
+# The slate is the best allowed candidates in order, without exploration: what is shown is shown with certainty.
+POLICY_VERSION = "greedy-1"
+CERTAIN = 1.0
+# A shopper is served as such only when they are so probable; below it everybody there gets the neighbourhood's slate.
+SURE = 0.8
+_LEVELS = ("home", "store", "chain")
+_LEVEL_NAMES = {"home": "neighbourhood", "store": "store", "chain": "chain", "requested": "requested"}
+
+
+class Why(StrEnum):
+    """Why a slate is not the shopper's own; the answer's `fallback` is `<why>:<level>`."""
+
+    ANONYMOUS = "anonymous"  # nobody was named
+    UNSURE = "unsure"  # several shoppers are possible and none is probable enough
+    NO_MODEL = "no_model"  # no champion was published yet
+    UNKNOWN_SHOPPER = "unknown_shopper"  # the champion does not know this shopper
+    TOO_FEW = "too_few"  # the shopper's own candidates did not fill the slate
+    NOTHING_ALLOWED = "nothing_allowed"  # no candidate of any level may be shown here
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A question for one placement.
+
+    Attributes:
+        placement, store_id: where.
+        count: how many items at most.
+        shopper_id: for whom; None: nobody in particular.
+        unsure: several shoppers were possible and none probable enough.
+        exclude: item ids to leave out.
+        candidates: rank these item ids only; None: all.
+    """
+
+    placement: Placement
+    store_id: str | None
+    count: int
+    shopper_id: str | None = None
+    unsure: bool = False
+    exclude: Sequence[str] = ()
+    candidates: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One item of a slate."""
+
+    place: int
+    score: float
+    reason: Reason
+    terms: Terms
+
+
+@dataclass(frozen=True)
+class Slate:
+    """The answer: items, best first, why it is not the shopper's own (None: it is), and what was refused."""
+
+    items: tuple[Chosen, ...]
+    fallback: str | None
+    refused: dict[str, list[Refusal]] = field(default_factory=dict)
+
+
+def probable(shoppers: Sequence[tuple[str, float]]) -> str | None:
+    """The shopper to serve when several are possible: the one of probability SURE or more, if there is one.
+
+    Below that the slate tells nothing of anybody: an own list shown to the wrong person discloses what the right one
+    buys, and the neighbourhood's list loses little.
+    """
+    best = max(shoppers, key=lambda pair: pair[1], default=None)
+    return best[0] if best is not None and best[1] >= SURE else None
+
+
+def decide(view: View, ask: Ask, now: datetime, *, explain: bool = False) -> Slate:
+    """Fill a slate, level by level, with the best candidates that may be shown; it always answers."""
+    excluded = np.unique(view.shop.positions(list(ask.exclude))) if ask.exclude else np.zeros(0, np.int32)
+    setting = Setting(ask.placement, ask.store_id, ask.shopper_id is not None, excluded)
+    wanted = None if ask.candidates is None else view.shop.positions(list(ask.candidates))
+    taken: list[tuple[str, int, float, int]] = []
+    refused: dict[int, list[Refusal]] = {}
+    seen = np.zeros(0, np.int32)
+    for level, ranked in _levels(view, ask, wanted):
+        places, keep = _fresh(ranked.items, seen, wanted)
+        if not len(places):
+            continue
+        seen = np.concatenate([seen, places])
+        codes = refusals(view, places, setting)
+        allowed = ~np.logical_or.reduce(list(codes.values()))
+        if explain:
+            _note(refused, places, codes)
+        for at in np.flatnonzero(allowed)[: ask.count - len(taken)]:
+            source = keep[at]
+            taken.append((level, int(places[at]), float(ranked.scores[source]), int(ranked.reasons[source])))
+        if len(taken) >= ask.count and not (explain and wanted is not None):
+            break
+    items = tuple(
+        Chosen(place, score, REASONS[reason], terms(view, place, ask.store_id, now))
+        for _, place, score, reason in taken[: ask.count]
+    )
+    return Slate(
+        items, _fallback(view, ask, [level for level, *_ in taken]), _named(view, ask, wanted, refused, explain)
+    )
+
+
+def _levels(view: View, ask: Ask, wanted: npt.NDArray[np.int32] | None) -> Iterator[tuple[str, Ranked]]:
+    if ask.shopper_id is not None:
+        yield "shopper", view.candidates(ask.shopper_id)
+    for level in _LEVELS:
+        yield level, view.shop.popular(level, ask.store_id)
+    if wanted is not None:
+        known = wanted[wanted >= 0]
+        code = REASONS.index(Reason.REQUESTED)
+        yield "requested", Ranked(known, np.zeros(len(known), np.float32), np.full(len(known), code, np.uint8))
+
+
+def _fresh(
+    places: npt.NDArray[np.int32], seen: npt.NDArray[np.int32], wanted: npt.NDArray[np.int32] | None
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Candidates that no earlier level brought, in order, and where they stood."""
+    keep = ~np.isin(places, seen)
+    if wanted is not None:
+        keep &= np.isin(places, wanted)
+    at = np.flatnonzero(keep)
+    first = np.sort(np.unique(places[at], return_index=True)[1])
+    return places[at[first]], at[first]
+
+
+def _note(
+    refused: dict[int, list[Refusal]], places: npt.NDArray[np.int32], codes: dict[Refusal, npt.NDArray[np.bool_]]
+) -> None:
+    for code, hit in codes.items():
+        for place in places[hit]:
+            refused.setdefault(int(place), []).append(code)
+
+
+def _named(
+    view: View, ask: Ask, wanted: npt.NDArray[np.int32] | None, refused: dict[int, list[Refusal]], explain: bool
+) -> dict[str, list[Refusal]]:
+    if not explain:
+        return {}
+    places = list(refused)
+    named = {card["item_id"]: refused[place] for place, card in zip(places, view.shop.cards(places), strict=True)}
+    if wanted is not None and ask.candidates is not None:
+        unknown = (item for item, place in zip(ask.candidates, wanted, strict=True) if place < 0)
+        named.update({item: [Refusal.UNKNOWN_ITEM] for item in unknown})
+    return named
+
+
+def _fallback(view: View, ask: Ask, levels: list[str]) -> str | None:
+    if not levels:
+        return Why.NOTHING_ALLOWED
+    other = next((level for level in levels if level != "shopper"), None)
+    if other is None:
+        return None if len(levels) >= ask.count else f"{Why.TOO_FEW}:shopper"
+    if levels[0] == "shopper":
+        why = Why.TOO_FEW
+    elif ask.shopper_id is None:
+        why = Why.UNSURE if ask.unsure else Why.ANONYMOUS
+    else:
+        why = Why.NO_MODEL if view.model_version == NO_MODEL else Why.UNKNOWN_SHOPPER
+    return f"{why}:{_LEVEL_NAMES[other]}"

@@ -1,0 +1,94 @@
+"""Hard rules, at read time, on every path: what may be shown here, now, to whom. Every refusal has a code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.offers.view import View
+from pipelines.shop_snapshot import AGE_RESTRICTED, NEVER, SENSITIVE, UNKNOWN_PRICE, Offer
+
+Placement = Literal["entrance", "aisle", "checkout", "phone"]
+PLACEMENTS: tuple[Placement, ...] = ("entrance", "aisle", "checkout", "phone")
+SHARED: frozenset[str] = frozenset({"entrance", "aisle", "checkout"})
+
+
+class Refusal(StrEnum):
+    """Why an item may not be shown."""
+
+    UNKNOWN_ITEM = "unknown_item"  # the shop does not know it
+    OUT_OF_STOCK = "out_of_stock"  # the stock table shows none in this store
+    EXCLUDED = "excluded"  # the request excludes it
+    CATEGORY_EXCLUDED = "category_excluded"  # its category is never recommended
+    AGE_RESTRICTED = "age_restricted"  # not on a screen that everybody sees
+    SENSITIVE = "sensitive"  # not to a person who was recognised
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where and for whom a slate is made.
+
+    Attributes:
+        placement: the kind of slot; a phone is seen by its owner alone.
+        store_id: the store, None: not known.
+        personal: whether the slate is for a known shopper.
+        excluded: positions that the request excludes.
+    """
+
+    placement: Placement
+    store_id: str | None
+    personal: bool
+    excluded: npt.NDArray[np.int32]
+
+
+def refusals(view: View, places: npt.NDArray[np.int32], setting: Setting) -> dict[Refusal, npt.NDArray[np.bool_]]:
+    """For each code, which of `places` (positions, none negative) it refuses; codes that are off are left out."""
+    flags = view.shop.flags[places]
+    found = {
+        Refusal.EXCLUDED: np.isin(places, setting.excluded),
+        Refusal.CATEGORY_EXCLUDED: (flags & NEVER) != 0,
+    }
+    if setting.placement in SHARED:
+        found[Refusal.AGE_RESTRICTED] = (flags & AGE_RESTRICTED) != 0
+    if setting.personal:
+        found[Refusal.SENSITIVE] = (flags & SENSITIVE) != 0
+    stocked = view.shop.in_stock(setting.store_id)
+    if stocked is not None:
+        at = np.minimum(np.searchsorted(stocked, places), max(0, len(stocked) - 1))
+        found[Refusal.OUT_OF_STOCK] = stocked[at] != places if len(stocked) else np.ones(len(places), bool)
+    return found
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What an item costs here and now: minor units; `was` only while a discount runs, None price: not known."""
+
+    offer: Offer | None
+    price: int | None
+    was: int | None
+
+
+def terms(view: View, place: int, store_id: str | None, now: datetime) -> Terms:
+    """The item's best running offer and its price: the deepest discount that keeps the offer's floor price."""
+    base = int(view.shop.prices[place])
+    usual = None if base == UNKNOWN_PRICE else base
+    for offer in view.shop.offers(place):
+        if not offer.runs(now, store_id):
+            continue
+        if not offer.discount or usual is None:
+            return Terms(offer, usual, None)
+        price = discounted(usual, offer.discount)
+        if offer.floor is None or price >= offer.floor:
+            return Terms(offer, price, usual)
+    return Terms(None, usual, None)
+
+
+def discounted(price: int, discount: float) -> int:
+    """`price` (minor units) less a fraction, half rounded up; in millionths, so that .2 is exactly a fifth."""
+    kept = 1_000_000 - round(discount * 1_000_000)
+    return (price * kept + 500_000) // 1_000_000

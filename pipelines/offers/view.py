@@ -1,0 +1,67 @@
+"""What a decision reads: the shop's snapshot, and a model's slates in terms of the shop's items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from configs.home import Home
+from pipelines import snapshot
+from pipelines.packed import NOBODY, Ranked
+from pipelines.shop_snapshot import Shop
+from pipelines.slates_snapshot import Slates
+
+NO_MODEL = "none"
+
+
+@dataclass(frozen=True)
+class View:
+    """One moment's readers.
+
+    Attributes:
+        shop: the shop's snapshot.
+        slates: the champion's slates; None before the first champion.
+        to_shop: for each item of the slates its position in the shop, -1 where the shop does not know it.
+        model_version: registry version of the champion; `none` before the first.
+    """
+
+    shop: Shop
+    slates: Slates | None
+    to_shop: npt.NDArray[np.int32]
+    model_version: str
+
+    def candidates(self, shopper_id: str) -> Ranked:
+        """A shopper's candidates as positions in the shop."""
+        if self.slates is None:
+            return NOBODY
+        own = self.slates.candidates(shopper_id)
+        places = self.to_shop[own.items]
+        known = places >= 0
+        return Ranked(places[known], own.scores[known], own.reasons[known])
+
+    def close(self) -> None:
+        """Let the files go."""
+        self.shop.close()
+        if self.slates is not None:
+            self.slates.close()
+
+
+def open_view(home: Home) -> View | None:
+    """Open the current snapshots, each verified; None before a shop snapshot was switched to.
+
+    Raises:
+        FacingsError: a snapshot is damaged.
+    """
+    shop_id, slates_id = snapshot.current(home, "shop"), snapshot.current(home, "slates")
+    if shop_id is None:
+        return None
+    meta = snapshot.check(home, "shop", shop_id)
+    slates_meta = snapshot.check(home, "slates", slates_id) if slates_id else {}
+    shop = Shop(home.snapshots / "shop" / shop_id, meta)
+    if slates_id is None:
+        return View(shop, None, np.zeros(0, np.int32), NO_MODEL)
+    slates = Slates(home.snapshots / "slates" / slates_id)
+    to_shop = shop.positions([str(item) for item in slates.item_ids])
+    return View(shop, slates, to_shop, str(slates_meta["model_version"]))
