@@ -139,10 +139,10 @@ def _file(request: Request) -> Response:
     kind = _TYPES.get(Path(name).suffix)
     if kind is None or name not in _names():
         return Response("There is no such page file.", 404, media_type="text/plain")
-    headers = {"Cache-Control": "no-cache", "Content-Type": f"{kind}; charset=utf-8", **_GUARDS}
+    headers = {"Cache-Control": "no-cache", "Content-Type": f"{kind}; charset=utf-8", "Facings-Build": _build()}
     if name == "worker.js":
         headers["Service-Worker-Allowed"] = "/screens/"
-    return _with_etag(_text(name), request, headers)
+    return _with_etag(_text(name), request, {**headers, **_GUARDS})
 
 
 def _with_etag(text: str, request: Request, headers: Mapping[str, str]) -> Response:

@@ -54,6 +54,7 @@ export class Line {
     try {
       const answer = await fetch(`${this.base}/stream`, { headers, cache: "no-store", signal: this.request.signal });
       if (!answer.ok) { this.refused(answer.status); return "fault"; }
+      if (!answer.headers.get("Content-Type")?.startsWith("text/event-stream")) return "fault"; // a hotspot's login page
       if (!answer.body?.getReader) return "held back";
       if (again) this.back();
       heard = "held back";

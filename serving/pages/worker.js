@@ -32,7 +32,7 @@ async function networkFirst(request, pathname) {
   const cache = await caches.open(KEPT);
   try {
     const answer = await fetch(request, { signal: AbortSignal.timeout(PATIENCE) });
-    if (answer.ok) await cache.put(pathname, answer.clone());
+    if (answer.ok && answer.headers.has("Facings-Build")) await cache.put(pathname, answer.clone());
     if (answer.status < 500) return answer;
     return (await cache.match(pathname)) ?? answer;
   } catch {
