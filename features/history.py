@@ -36,6 +36,7 @@ _COLUMNS: dict[str, dict[str, str]] = {
         ),
         "campaign_id": _TEXT,
         "currency": _TEXT,
+        **dict.fromkeys(("retail_disc", "coupon_disc", "coupon_match_disc"), "DOUBLE"),
         "quantity": "DOUBLE",
         "price": "DOUBLE",
         "event_time": "TIMESTAMPTZ",
@@ -65,7 +66,8 @@ CREATE TABLE lines AS
         CASE WHEN coalesce(currency, $currency) = $currency AND isfinite(price) THEN price END AS paid,
         CAST(round(paid * coalesce(quantity, 1) * 1e6) AS BIGINT) AS amount,
         CASE WHEN paid > 0 THEN CAST(round(paid * 1e6) AS BIGINT) END AS unit,
-        campaign_id IS NOT NULL AS in_campaign
+        campaign_id IS NOT NULL AS in_campaign,
+        greatest(retail_disc, coupon_disc, coupon_match_disc) > 0 AS discounted
     FROM interactions WHERE event_type = 'purchase';
 CREATE TABLE visits AS
     SELECT *, row_number() OVER () AS visit FROM (SELECT DISTINCT shopper_id, visit_key FROM lines);
@@ -79,7 +81,7 @@ CREATE TABLE redeemed AS
 CREATE TABLE purchases AS
     SELECT lines.shopper_id, lines.item_id, lines.store_id, lines.t, visits.visit, lines.amount, lines.unit,
         nullif(array_to_string(string_split(items.category, '/')[1:2], '/'), '') AS category,
-        lines.in_campaign OR advertised.line IS NOT NULL AS offered, redeemed_at
+        lines.in_campaign OR advertised.line IS NOT NULL AS offered, redeemed_at, discounted
     FROM lines JOIN visits USING (shopper_id, visit_key)
     LEFT JOIN items ON lines.item_id = items.item_id
     LEFT JOIN advertised ON lines.rowid = advertised.line
@@ -108,7 +110,8 @@ class History:
 
     Args:
         interactions: shopper_id, item_id, event_type, event_time (UTC), and where known store_id, basket_id, order_id,
-            session_id, quantity, price (a unit's, major units), currency, campaign_id.
+            session_id, quantity, price (a unit's, major units), currency, campaign_id, retail_disc, coupon_disc,
+            coupon_match_disc (money taken off the line).
         items: item_id and category (path with `/`), as known now; None: no item has a category.
         promotions: store_id, item_id, starts, ends; None: nothing is known of advertising.
         contents: content_id, tags, item_ids; None: no content has tags.
@@ -116,7 +119,7 @@ class History:
         currency: money in another currency is not counted (a missing currency is this one).
 
     Raises:
-        FacingsError: interactions lack a column, or items name one item twice.
+        FacingsError: interactions lack a column, items name one item twice, or a file cannot be read.
     """
 
     def __init__(
@@ -145,6 +148,10 @@ class History:
                 self._take(table, rows)
             self._refuse_repeated_items()
             self._run(_PREPARE, {"currency": currency})
+        except duckdb.Error as error:
+            self.close()
+            said = str(error).strip().splitlines()[0]
+            raise FacingsError(f"Features cannot be computed from these tables: {said}; ingest them again.") from error
         except BaseException:
             self.close()
             raise
@@ -239,8 +246,9 @@ def tidy(view: View, frame: pd.DataFrame) -> pd.DataFrame:
 
 def _typed(name: str, kind: str, found: str | None) -> str:
     """SQL that gives column `name` as `kind`; a text that should be a list is split at `|`."""
-    if found is None or found.strip('"').upper() in {"NULL", "INTEGER[]"}:
+    if found is None or found.strip('"').upper() == "NULL":
         return f"CAST(NULL AS {kind}) AS {name}"
     if kind == "VARCHAR[]" and not found.endswith("[]"):
         return f"list_transform(string_split(CAST({name} AS VARCHAR), '|'), lambda word: trim(word)) AS {name}"
-    return f"CAST({name} AS {kind}) AS {name}"
+    # A source may carry anything under a name that only we know; the contract's own numbers are checked at ingest.
+    return f"{'TRY_CAST' if kind == 'DOUBLE' else 'CAST'}({name} AS {kind}) AS {name}"

@@ -19,7 +19,9 @@ WITH base AS (
         coalesce(sum(amount) FILTER (WHERE age <= 90), 0) / 1e6 AS spend_90d,
         median(unit) FILTER (WHERE age <= 365) / 1e6 AS unit_price,
         median(level) FILTER (WHERE age <= 365) AS price_level,
-        count(*) FILTER (WHERE age <= 90 AND promoted) / nullif(count(*) FILTER (WHERE age <= 90), 0) AS promoted_share
+        count(*) FILTER (WHERE age <= 90 AND promoted) / nullif(count(*) FILTER (WHERE age <= 90), 0) AS promoted_share,
+        count(*) FILTER (WHERE age <= 90 AND discounted)
+            / nullif(count(discounted) FILTER (WHERE age <= 90), 0) AS discount_share_90d
     FROM past GROUP BY item_id
 ), repeats AS (
     SELECT item_id, count(*) FILTER (WHERE visits > 1) / count(*) AS repeat_share

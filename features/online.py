@@ -6,14 +6,17 @@ Imports feast (seconds): import this module only where a store is opened.
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import feast
 import pandas as pd
+import pyarrow as pa
 from feast.infra.key_encoding_utils import deserialize_entity_key
 from feast.infra.online_stores.helpers import _redis_key
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
@@ -23,6 +26,12 @@ from features.history import in_utc
 from features.tables import VIEWS, View
 
 _KEY_VERSION = 3
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What the stores below raise when they cannot work: a damaged file, a full disk, a server that does not answer."""
+    redis = sys.modules.get("redis")
+    return (sqlite3.Error, duckdb.Error, pa.ArrowException, *((redis.RedisError,) if redis else ()))
 
 
 def prepare(store: feast.FeatureStore) -> None:

@@ -18,7 +18,9 @@ WITH base AS (
         coalesce(sum(amount) FILTER (WHERE age <= 30), 0) / 1e6 AS spend_30d,
         coalesce(sum(amount) FILTER (WHERE age <= 90), 0) / 1e6 AS spend_90d,
         median(level) FILTER (WHERE age <= 365) AS price_level,
-        count(*) FILTER (WHERE age <= 90 AND promoted) / nullif(count(*) FILTER (WHERE age <= 90), 0) AS promoted_share
+        count(*) FILTER (WHERE age <= 90 AND promoted) / nullif(count(*) FILTER (WHERE age <= 90), 0) AS promoted_share,
+        count(*) FILTER (WHERE age <= 90 AND discounted)
+            / nullif(count(discounted) FILTER (WHERE age <= 90), 0) AS discount_share_90d
     FROM past GROUP BY shopper_id
 ), gaps AS (
     SELECT shopper_id, (max(age) - min(age)) / (count(*) - 1) AS days_between_visits

@@ -45,7 +45,7 @@ class FeatureStore:
 
     def apply(self) -> None:
         """Register the definitions on this home; harmless to repeat. Every other method does it when it is needed."""
-        with self._writing():
+        with self._writing(), self._usable():
             self._feast = _repository().apply(self._settings)
             _online().prepare(self._feast)
 
@@ -62,7 +62,7 @@ class FeatureStore:
             FacingsError: the frame does not fit the view; nothing was written.
         """
         table = OfflineTable(view_named(view), self._folder)
-        with self._writing():
+        with self._writing(), self._usable():
             return table.write(frame, now or self._clock.now())
 
     def historical(self, entities: pd.DataFrame, service: str) -> pd.DataFrame:
@@ -86,7 +86,7 @@ class FeatureStore:
         if asked.empty:
             return typed(asked, views, entities.columns)
         store = self._open()
-        with _quiet():
+        with self._usable():
             found = store.get_historical_features(
                 entity_df=asked, features=store.get_feature_service(service), filter_by_created_timestamp=True
             ).to_df()
@@ -110,7 +110,7 @@ class FeatureStore:
         if chunk_rows < 1:
             raise UsageError(f"chunk_rows is {chunk_rows}; give 1 or more.")
         store = self._open()
-        with self._writing():
+        with self._writing(), self._usable():
             return {name: self._bring_online(store, VIEWS[name], end, progress, chunk_rows) for name in VIEWS}
 
     def online(self, service: str, ids: Sequence[str] | pd.DataFrame) -> pd.DataFrame:
@@ -132,7 +132,7 @@ class FeatureStore:
         if keys.empty:
             return typed(keys, views, keys.columns)
         store = self._open()
-        with _quiet():
+        with self._usable():
             answer = store.get_online_features(
                 features=store.get_feature_service(service), entity_rows=keys.to_dict("records")
             ).to_dict(include_event_timestamps=True)
@@ -152,7 +152,7 @@ class FeatureStore:
         part with the shopper or without, and a killed job is finished by calling it again.
         """
         store = self._open()
-        with self._writing():
+        with self._writing(), self._usable():
             online = _online().erase(store, shopper_id, items_of(self._folder, shopper_id))
             return {"online": online, "offline": erase(self._folder, shopper_id)}
 
@@ -164,7 +164,7 @@ class FeatureStore:
 
     def _open(self) -> Any:
         if self._feast is None:
-            with self._writing():
+            with self._writing(), self._usable():
                 self._feast = _repository().open_store(self._settings)
                 _online().prepare(self._feast)
         return self._feast
@@ -174,8 +174,7 @@ class FeatureStore:
     ) -> int:
         written = 0
         for chunk in OfflineTable(view, self._folder).latest(end, chunk_rows):
-            with _quiet():
-                store.write_to_online_store(view.name, chunk)
+            store.write_to_online_store(view.name, chunk)
             written += len(chunk)
             progress(f"online features of {view.name}: {written} rows")
         _online().drop_expired(store, view, end)
@@ -191,6 +190,21 @@ class FeatureStore:
         with exclusive(self._folder / ".lock", "feature job", wait=True):
             yield
 
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        """Turn what the stores below say into one sentence, and keep their warnings of each other from the user."""
+        try:
+            with warnings.catch_warnings():
+                # Feast and ibis warn of each other's deprecations on every call; a user can do nothing about it.
+                warnings.simplefilter("ignore")
+                yield
+        except _online().failures() as error:
+            said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            way = (
+                "check that Redis runs and FACINGS_REDIS_URL" if self._settings.online_store == "redis" else "check it"
+            )
+            raise FacingsError(f"The feature store in {self._folder} does not work: {said}; {way}.") from error
+
 
 def _repository() -> ModuleType:
     """The module that imports Feast, once its telemetry is off."""
@@ -205,11 +219,3 @@ def _online() -> ModuleType:
     from features import online
 
     return online
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Feast and ibis warn of each other's deprecations on every call; a user can do nothing about it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

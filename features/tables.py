@@ -84,6 +84,9 @@ SHOPPER = View(
             "price_level", "ratio", "median over lines of unit price / typical unit price of the category, 365 days"
         ),
         _number("promotion_share_90d", "fraction", "share of lines bought under promotion, last 90 days"),
+        _number(
+            "discount_share_90d", "fraction", "share of lines with a discount where discounts are known, last 90 days"
+        ),
         _number("redemptions_365d", "events", "redeemed offers, last 365 days"),
     ),
 )
@@ -102,6 +105,7 @@ ITEM = View(
         _number("price_level", "ratio", "unit_price / typical unit price of its category, 365 days"),
         _number("repeat_share", "fraction", "share of its shoppers with two visits or more that hold it, 365 days"),
         _number("promotion_share_90d", "fraction", "share of its lines sold under promotion, last 90 days"),
+        _number("discount_share_90d", "fraction", "share of its lines with a discount where known, last 90 days"),
     ),
 )
 STORE = View(

@@ -245,6 +245,16 @@ def test_the_homes_configuration_has_relative_paths_and_is_private(chosen: Setti
     assert file.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_damaged_part_is_told_in_one_sentence(store: FeatureStore) -> None:
+    store.write_offline("shopper", rows_of("shopper", [("a",)], NOON))
+    part = next(path for path in store._folder.glob("offline/shopper-*/*") if not path.name.startswith("0-"))
+    part.write_bytes(b"no parquet")
+    with pytest.raises(FacingsError, match=part.name):
+        store.historical(at("a", NOON), "shopper")
+    with pytest.raises(FacingsError, match=part.name):
+        store.materialise(NOON.to_pydatetime(), progress=quiet)
+
+
 def test_a_home_that_was_moved_works_where_it_is_now(chosen: Settings, store: FeatureStore, tmp_path: Path) -> None:
     store.write_offline("shopper", rows_of("shopper", [("a",)], NOON))
     store.materialise(NOON.to_pydatetime(), progress=quiet)

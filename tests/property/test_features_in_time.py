@@ -114,7 +114,7 @@ def known_at(versions: pd.DataFrame, shopper: str, moment: pd.Timestamp) -> pd.S
     return best
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     on_time=rows_between(0, 200, 20),
     late=rows_between(0, 150, 5),

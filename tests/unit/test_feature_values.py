@@ -130,6 +130,15 @@ def test_where_nothing_is_known_of_promotions_their_share_is_missing_not_zero() 
     assert shopper_features(rows, ITEMS, AS_OF)["promotion_share_90d"].isna().all()
 
 
+def test_a_discount_counts_among_the_lines_whose_discount_is_known() -> None:
+    rows = ROWS.assign(
+        retail_disc=[0.5, 0.0, None, 0.0, None, None, None], coupon_disc=[0.0, 0.0, None, 1.0, None, None, None]
+    )
+    assert one(shopper_features(rows, ITEMS, AS_OF), shopper_id="ann")["discount_share_90d"] == 2 / 3
+    assert one(item_features(rows, ITEMS, AS_OF), item_id="milk")["discount_share_90d"] == 1
+    assert shopper_features(ROWS, ITEMS, AS_OF)["discount_share_90d"].isna().all()
+
+
 def test_money_in_another_currency_is_not_added_up() -> None:
     rows = pd.concat([ROWS, pd.DataFrame([bought("ann", "milk", 2, "b7", 500.0, currency="JPY")])])
     ann = one(shopper_features(rows, ITEMS, AS_OF), shopper_id="ann")
