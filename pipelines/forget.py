@@ -24,6 +24,7 @@ from pipelines.signals.erase import erase_in_lake
 from pipelines.snapshot import forget_in_snapshots
 from state.consent import Consents
 from state.engine import open_engine
+from state.events import erase_events
 from state.files import exclusive
 from state.forgotten import lift_tombstone, pseudonym, remember_forgotten
 from state.receipts import keep_receipt
@@ -66,6 +67,7 @@ def forget(settings: Settings, shopper_id: str, *, clock: Clock, progress: Progr
     fresh = remember_forgotten(engine, shopper_id, key, clock)
     progress("Erasing from what is served")
     erased["snapshots"] = forget_in_snapshots(home, shopper_id, drafts=False)
+    erased["events"] = erase_events(engine, shopper_id)
     progress("Waiting for a retraining, if one is under way")
     with exclusive(home.runs / "retrain.lock", "retraining", wait=True):
         progress("Erasing from tables, features and models")

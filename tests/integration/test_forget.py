@@ -32,6 +32,7 @@ from pipelines.signals.materialise import materialise
 from pipelines.signals.quarantine import read_quarantine
 from pipelines.slates_snapshot import Slates
 from state.engine import open_engine
+from state.events import append_events, waiting_events
 from state.forgotten import forgotten_among, pseudonym
 from state.receipts import receipts_of
 from tests.small_shop import END, write_small_shop
@@ -83,6 +84,8 @@ def full_home(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     snapshot.switch(home, "slates", built)
     (home.snapshots / "slates" / ".draft-of-a-killed-job").mkdir()
     (home.snapshots / "slates" / ".draft-of-a-killed-job" / "slates.mdb").write_text(ZEBRA)
+    rows = [{"event_id": f"e{name}", "shopper_id": name, "item_id": "item-01"} for name in (ZEBRA, "shopper-04")]
+    append_events(open_engine(settings.state_uri), rows, END)
     pixels = _pixels(enrol_picture())
     enrol(home, open_consents(settings), FaceReader(1), [("portrait", pixels)], shopper_id=ZEBRA, clock=CLOCK)
     return home.root
@@ -104,11 +107,11 @@ def _pixels(image: Image.Image) -> Any:
 def test_no_byte_of_the_id_is_left_and_the_receipt_says_what_went(settings: Settings) -> None:
     home = settings.paths
     places = {file.relative_to(home.root).parts[0] for file in holds(home.root, ZEBRA)}
-    assert {"lake", "features", "runs", "mlflow-artifacts", "snapshots"} <= places
+    assert {"lake", "features", "runs", "mlflow-artifacts", "snapshots", "state.db"} <= places
     receipt = forget(settings, ZEBRA, clock=CLOCK, progress=quiet)
     assert holds(home.root, ZEBRA) == []
     assert ZEBRA not in receipt.model_dump_json()
-    for place in ("consent", "vault", "lake", "quarantine", "features", "models", "lists", "snapshots"):
+    for place in ("consent", "vault", "lake", "quarantine", "features", "models", "lists", "snapshots", "events"):
         assert receipt.erased[place] > 0, place
     assert receipt.erased["models"] == 2
     (kept,) = receipts_of(open_engine(settings.state_uri), receipt.shopper_hash)
@@ -128,6 +131,7 @@ def test_everybody_else_is_as_before(settings: Settings, full_home: Path) -> Non
         pd.testing.assert_frame_equal(
             found.sort_values(keys, ignore_index=True), expected.sort_values(keys, ignore_index=True)
         )
+    assert [row["shopper_id"] for row in waiting_events(open_engine(settings.state_uri))] == ["shopper-04"]
     model = load(settings.paths.runs / "abc" / "serving")
     assert len(model.recommend(["shopper-04"], 5)) == 5
     store = FeatureStore(settings, clock=CLOCK)
@@ -196,6 +200,7 @@ def test_what_is_served_has_no_slate_of_the_shopper_and_is_whole(settings: Setti
 STEPS = [
     "remember_forgotten",
     "forget_in_snapshots",
+    "erase_events",
     "erase_in_lake",
     "_features",
     "forget_in_models",
