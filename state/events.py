@@ -46,7 +46,7 @@ def append_events(engine: Engine, rows: Sequence[dict[str, Any]], at: datetime) 
     """
     first = {str(row["event_id"]): row for row in reversed(rows)}
     with engine.begin() as connection:
-        known = set()
+        known: set[str] = set()
         ids = list(first)
         for start in range(0, len(ids), _CHUNK):
             part = select(events.c.event_id).where(events.c.event_id.in_(ids[start : start + _CHUNK]))

@@ -20,9 +20,7 @@ tokens = Table(
     "tokens",
     metadata,
     Column("name", String(200), primary_key=True),
-    Column(
-        "digest", String(64), nullable=False, unique=True, comment="SHA-256 of the token, which has 256 random bits"
-    ),
+    Column("digest", String(64), nullable=False, unique=True, comment="SHA-256 of 256 random bits"),
     Column("scope", String(300), nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False, comment="UTC"),
     Column("revoked_at", DateTime(timezone=True), nullable=True, comment="UTC; null: in force"),

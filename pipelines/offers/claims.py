@@ -60,4 +60,5 @@ class Claims:
             fields = orjson.loads(self._cipher.decrypt(raw[:_NONCE], raw[_NONCE:], None))
         except (InvalidTag, ValueError, binascii.Error):
             return None
-        return Claim(*fields[:4], expires=datetime.fromtimestamp(fields[4], UTC))
+        recommendation, shopper, store, item, end = fields
+        return Claim(recommendation, shopper, store, item, datetime.fromtimestamp(end, UTC))

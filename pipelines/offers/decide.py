@@ -112,9 +112,8 @@ def decide(view: View, ask: Ask, now: datetime, *, explain: bool = False) -> Sla
         Chosen(place, score, REASONS[reason], terms(view, place, ask.store_id, now))
         for _, place, score, reason in taken[: ask.count]
     )
-    return Slate(
-        items, _fallback(view, ask, [level for level, *_ in taken]), _named(view, ask, wanted, refused, explain)
-    )
+    fallback = _fallback(view, ask, [level for level, *_ in taken])
+    return Slate(items, fallback, _named(view, ask, wanted, refused) if explain else {})
 
 
 def _levels(view: View, ask: Ask, wanted: npt.NDArray[np.int32] | None) -> Iterator[tuple[str, Ranked]]:
@@ -149,10 +148,8 @@ def _note(
 
 
 def _named(
-    view: View, ask: Ask, wanted: npt.NDArray[np.int32] | None, refused: dict[int, list[Refusal]], explain: bool
+    view: View, ask: Ask, wanted: npt.NDArray[np.int32] | None, refused: dict[int, list[Refusal]]
 ) -> dict[str, list[Refusal]]:
-    if not explain:
-        return {}
     places = list(refused)
     named = {card["item_id"]: refused[place] for place, card in zip(places, view.shop.cards(places), strict=True)}
     if wanted is not None and ask.candidates is not None:

@@ -1,0 +1,100 @@
+"""From a decision to the JSON of an answer: titles, prices in minor units, claims, and what was decided by what."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from configs.clock import Clock
+from configs.settings import Settings
+from pipelines.offers.claims import Claim, Claims
+from pipelines.offers.decide import CERTAIN, POLICY_VERSION, Ask, Chosen, Slate, decide
+from pipelines.offers.view import View
+from serving.metrics import RECOMMENDATIONS, SECONDS
+
+
+@dataclass(frozen=True)
+class Answering:
+    """What every answer needs.
+
+    Attributes:
+        settings, clock, claims: as configured.
+        public_url: what QR codes carry, without a slash at the end.
+        local_only: that address is of use on this machine alone.
+    """
+
+    settings: Settings
+    clock: Clock
+    claims: Claims
+    public_url: str
+    local_only: bool
+
+    def recommend(self, view: View, ask: Ask, *, explain: bool = False) -> dict[str, Any]:
+        """Decide and describe a slate; the answer of `POST /v1/placements/{placement}:recommend`."""
+        started = time.perf_counter()
+        now = self.clock.now()
+        slate = decide(view, ask, now, explain=explain)
+        recommendation_id = uuid.uuid4().hex
+        expires = now + timedelta(minutes=self.settings.claim_minutes)
+        answer: dict[str, Any] = {
+            "recommendation_id": recommendation_id,
+            "model_version": view.model_version,
+            "policy_version": POLICY_VERSION,
+            "fallback": slate.fallback,
+            "placement": ask.placement,
+            "store_id": ask.store_id,
+            "stock_rule": "on" if view.shop.in_stock(ask.store_id) is not None else "off",
+            "items": self._items(view, ask, slate, recommendation_id, expires),
+        }
+        if explain:
+            answer["refused"] = [{"item_id": item, "codes": codes} for item, codes in slate.refused.items()]
+        seconds = time.perf_counter() - started
+        answer["took_ms"] = round(seconds * 1000, 3)
+        SECONDS.observe(seconds)
+        RECOMMENDATIONS.labels(ask.placement, (slate.fallback or "none").partition(":")[0]).inc()
+        return answer
+
+    def link(self, claim: Claim) -> str:
+        """The address that a QR code carries."""
+        return f"{self.public_url}/c/{self.claims.seal(claim)}"
+
+    def _items(
+        self, view: View, ask: Ask, slate: Slate, recommendation_id: str, expires: datetime
+    ) -> list[dict[str, Any]]:
+        cards = view.shop.cards([chosen.place for chosen in slate.items])
+        return [
+            {
+                "item_id": card["item_id"],
+                "rank": rank,
+                "score": round(chosen.score, 6),
+                "reason": chosen.reason,
+                "propensity": CERTAIN,
+                "offer": _offer(chosen, card["currency"]),
+                "title": card["title"],
+                "brand": card["brand"],
+                "category": card["category"],
+                "image_url": card["image_url"],
+                "claim_url": self.link(
+                    Claim(recommendation_id, ask.shopper_id, ask.store_id, card["item_id"], expires)
+                ),
+            }
+            for rank, (chosen, card) in enumerate(zip(slate.items, cards, strict=True), start=1)
+        ]
+
+
+def _offer(chosen: Chosen, currency: str) -> dict[str, Any]:
+    terms = chosen.terms
+    running = terms.offer
+    ends = None if running is None or running.ends is None else running.ends
+    return {
+        "offer_id": None if running is None else running.offer_id,
+        "campaign_id": None if running is None else running.campaign_id,
+        "price": terms.price,
+        "was": terms.was,
+        "discount": 0.0 if running is None else running.discount,
+        "ends": None if ends is None else datetime.fromtimestamp(ends / 1e6, UTC).isoformat(),
+        "currency": currency,
+    }

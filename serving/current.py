@@ -1,0 +1,86 @@
+"""The snapshots in use, swapped between requests when the pointer changes; a damaged new one is not taken."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+from configs.errors import FacingsError
+from configs.home import Home
+from pipelines import snapshot
+from pipelines.offers.view import View, open_view
+from serving.metrics import SNAPSHOTS_REFUSED, SNAPSHOTS_TAKEN
+from serving.problems import Problem
+
+_LOG = logging.getLogger("facings.serving")
+INTERVAL_SECONDS = 0.3
+# A view that was swapped out stays open so long, for requests that still read it.
+_GRACE_SECONDS = 10.0
+_Signature = tuple[tuple[str, int, int] | None, ...]
+
+
+class CurrentView:
+    """Hands out the view in use; `changes` keeps it current."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._view: View | None = None
+        self._seen: _Signature | None = None
+        self.version = 0
+
+    def get(self) -> View:
+        """Return the view in use.
+
+        Raises:
+            Problem: 503, nothing was ingested yet.
+        """
+        if self._view is None:
+            raise Problem(503, "Nothing to serve yet; run `facings ingest FOLDER` on this home.")
+        return self._view
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to serve."""
+        return self._view is not None
+
+    def refresh(self) -> View | None:
+        """Take the snapshots that the pointers name, if they changed; return the view that they replace."""
+        signature = self._signature()
+        if signature == self._seen:
+            return None
+        try:
+            fresh = open_view(self._home)
+        except (FacingsError, OSError) as error:
+            _LOG.error("a new snapshot is not usable, the one in use stays: %s", error)
+            SNAPSHOTS_REFUSED.inc()
+            self._seen = signature
+            return None
+        self._seen = signature
+        old, self._view = self._view, fresh
+        self.version += 1
+        SNAPSHOTS_TAKEN.inc()
+        return old
+
+    async def changes(self) -> AsyncIterator[int]:
+        """Look for new snapshots for ever and yield after each that is taken; reading one holds up no request."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(INTERVAL_SECONDS)
+            if self._signature() == self._seen:
+                continue
+            before = self.version
+            old = await asyncio.to_thread(self.refresh)
+            if old is not None:
+                loop.call_later(_GRACE_SECONDS, old.close)
+            if self.version != before:
+                yield self.version
+
+    def close(self) -> None:
+        """Let the files go."""
+        if self._view is not None:
+            self._view.close()
+            self._view = None
+
+    def _signature(self) -> _Signature:
+        return snapshot.signature(self._home, "shop"), snapshot.signature(self._home, "slates")

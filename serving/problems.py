@@ -1,0 +1,84 @@
+"""Errors as RFC 9457 problem details: what is wrong, where, and the way out."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+_LOG = logging.getLogger("facings.serving")
+_HINTS = {
+    404: "There is nothing at this address; /docs lists what there is.",
+    405: "This address does not take that method; /docs lists what it takes.",
+}
+
+
+class ProblemDetail(BaseModel):
+    """RFC 9457, with the field that is wrong where one is."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: str | None = None
+
+
+class Problem(Exception):  # noqa: N818 - the standard's word
+    """A request that cannot be answered."""
+
+    def __init__(self, status: int, detail: str, *, field: str | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.field = field
+
+
+def problem_response(status: int, detail: str, field: str | None = None) -> Response:
+    """The JSON of a problem."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+    if field is not None:
+        body["field"] = field
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    return Response(orjson.dumps(body), status, headers, media_type="application/problem+json")
+
+
+def from_validation(error: ValidationError) -> Problem:
+    """The first thing that is wrong with a body: 400 when it is not JSON at all, else 422 with the field."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    if first["type"] == "json_invalid":
+        return Problem(400, "The body is not valid JSON; send a JSON object.")
+    field = ".".join(str(part) for part in first["loc"]) or None
+    where = f"`{field}`: " if field else ""
+    return Problem(422, f"{where}{first['msg']}.", field=field)
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Answer every error as a problem; an unexpected one tells nothing of the inside."""
+
+    async def problem(_: Request, error: Exception) -> Response:
+        assert isinstance(error, Problem)
+        return problem_response(error.status, error.detail, error.field)
+
+    async def http_error(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return problem_response(error.status_code, _HINTS.get(error.status_code, str(error.detail)))
+
+    async def unexpected(request: Request, error: Exception) -> Response:
+        _LOG.error("unexpected %s in %s", type(error).__name__, request.scope.get("route", request.method))
+        return problem_response(500, "The server met an unexpected error; its log names the kind.")
+
+    app.add_exception_handler(Problem, problem)
+    app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(Exception, unexpected)

@@ -1,0 +1,172 @@
+"""What each screen shows: nobody's slate, or one known shopper's while they stand there; told to its open streams.
+
+Two known shoppers before one screen: nobody's slate. A list of one would tell the other what they buy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+
+from pipelines.offers.claims import Claim
+from pipelines.offers.decide import Ask
+from pipelines.offers.eligibility import Placement
+from serving.answers import Answering
+from serving.current import CurrentView
+from serving.page_routes import qr_svg
+
+SLOTS = 6
+# Nobody's slate is decided again after so long, or when an offer on it ends.
+_IDLE_SECONDS = 60.0
+_LOCAL_NOTE = "The code opens on this machine only."
+
+
+@dataclass
+class Word:
+    """What a screen shows now: an event's kind, its slate, and its JSON."""
+
+    kind: str
+    slate: dict[str, Any]
+    body: bytes
+    etag: str
+    ends: datetime
+
+
+@dataclass
+class Screen:
+    """One screen's state: who stands there until when, what it shows, and who listens."""
+
+    present: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    shopper: str | None = None
+    personal: Word | None = None
+    idle: Word | None = None
+    view_version: int = -1
+    number: int = 0
+    listeners: set[asyncio.Event] = field(default_factory=set)
+    timer: asyncio.TimerHandle | None = None
+
+
+class Screens:
+    """All screens of this server; used from one event loop."""
+
+    def __init__(self, answering: Answering, current: CurrentView, greeting: Callable[[str], str | None]) -> None:
+        """Take what decides, what it reads, and the greeting that a shopper chose, if any."""
+        self._answering = answering
+        self._current = current
+        self._greeting = greeting
+        self._screens: dict[str, Screen] = {}
+        self.boot = secrets.token_hex(4)
+
+    def screen(self, screen_id: str) -> Screen:
+        """The state of a screen that the shop knows."""
+        return self._screens.setdefault(screen_id, Screen())
+
+    def seen(self, screen_id: str, track_id: str, shopper_id: str) -> datetime:
+        """A known shopper stands before the screen; return until when that holds without another sighting."""
+        screen = self.screen(screen_id)
+        expires = self._answering.clock.now() + timedelta(seconds=self._answering.settings.sighting_seconds)
+        screen.present[track_id] = (shopper_id, expires)
+        self._settle(screen_id)
+        return expires
+
+    def left(self, screen_id: str, track_id: str) -> bool:
+        """A tracked person left, or is not known any more; tell whether they were known here."""
+        gone = self.screen(screen_id).present.pop(track_id, None) is not None
+        self._settle(screen_id)
+        return gone
+
+    def word(self, screen_id: str, *, personal: bool = True) -> Word:
+        """What the screen shows now; nobody's slate where `personal` is false."""
+        screen = self.screen(screen_id)
+        now = self._answering.clock.now()
+        if screen.personal is not None and screen.personal.ends > now and personal:
+            return screen.personal
+        if screen.idle is None or screen.view_version != self._current.version or screen.idle.ends <= now:
+            screen.idle = self._word(screen_id, None, now + timedelta(seconds=_IDLE_SECONDS))
+            screen.view_version = self._current.version
+        return screen.idle
+
+    def renew(self, gone: Callable[[set[str]], set[str]]) -> None:
+        """The snapshots changed: decide every open screen again, without the shoppers that `gone` returns."""
+        shoppers = {screen.shopper for screen in self._screens.values() if screen.shopper is not None}
+        lost = gone(shoppers) if shoppers else set()
+        for screen_id, screen in self._screens.items():
+            stays = screen_id in self._current.get().shop.screens
+            screen.present = {track: entry for track, entry in screen.present.items() if stays and entry[0] not in lost}
+            screen.personal = screen.shopper = None
+            self._settle(screen_id)
+            self._tell(screen)
+
+    def _settle(self, screen_id: str) -> None:
+        """Bring the screen to what those present allow, and tell the listeners if that changed."""
+        screen = self.screen(screen_id)
+        now = self._answering.clock.now()
+        screen.present = {track: entry for track, entry in screen.present.items() if entry[1] > now}
+        shoppers = {shopper for shopper, _ in screen.present.values()}
+        if len(shoppers) != 1:
+            if screen.shopper is not None:
+                self._clear(screen)
+            return
+        shopper = shoppers.pop()
+        ends = max(expires for _, expires in screen.present.values())
+        if shopper == screen.shopper and screen.personal is not None:
+            screen.personal = self._extended(screen.personal, ends)
+        else:
+            screen.personal = self._word(screen_id, shopper, ends)
+            screen.shopper = shopper
+        self._tell(screen)
+        if screen.timer is not None:
+            screen.timer.cancel()
+        loop = asyncio.get_running_loop()
+        wait = (ends - now).total_seconds() + 0.01
+        screen.timer = loop.call_later(wait, self._settle, screen_id)
+
+    def _clear(self, screen: Screen) -> None:
+        screen.shopper = screen.personal = None
+        if screen.timer is not None:
+            screen.timer.cancel()
+            screen.timer = None
+        self._tell(screen)
+
+    def _tell(self, screen: Screen) -> None:
+        screen.number += 1
+        for listener in screen.listeners:
+            listener.set()
+
+    def _word(self, screen_id: str, shopper: str | None, ends: datetime) -> Word:
+        view = self._current.get()
+        place = view.shop.screens[screen_id]
+        placement: Placement = place.get("placement") or "entrance"
+        store = place["store_id"]
+        slate = self._answering.recommend(view, Ask(placement, store, SLOTS, shopper))
+        link = self._link(slate, shopper, store)
+        slate |= {
+            "screen_id": screen_id,
+            "personal": shopper is not None,
+            "shopper_greeting": None if shopper is None else self._greeting(shopper),
+            "phone_url": link,
+            "qr_svg": qr_svg(link),
+            "phone_note": _LOCAL_NOTE if self._answering.local_only else None,
+        }
+        offers = [item["offer"]["ends"] for item in slate["items"] if item["offer"]["ends"]]
+        ends = min([ends, *map(datetime.fromisoformat, offers)])
+        return self._dated("idle" if shopper is None else "slate", slate, ends)
+
+    def _link(self, slate: dict[str, Any], shopper: str | None, store: str) -> str:
+        ends = self._answering.clock.now() + timedelta(minutes=self._answering.settings.claim_minutes)
+        return self._answering.link(Claim(slate["recommendation_id"], shopper, store, None, ends))
+
+    def _extended(self, word: Word, ends: datetime) -> Word:
+        return self._dated(word.kind, word.slate, ends)
+
+    def _dated(self, kind: str, slate: dict[str, Any], ends: datetime) -> Word:
+        dated = {**slate, "now": self._answering.clock.now().isoformat(), "expires_at": ends.isoformat()}
+        etag = hashlib.sha256(f"{kind} {slate['recommendation_id']} {ends}".encode()).hexdigest()[:24]
+        return Word(kind, dated, orjson.dumps(dated), f'"{etag}"', ends)
