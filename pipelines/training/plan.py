@@ -56,6 +56,7 @@ class Plan(BaseModel):
     cut: AwareDatetime
     end: AwareDatetime
     champion: str | None
+    refresh: bool  # false: the champion was made from this data and code, its own recipe gives nothing new
     rules: Recipe  # its split and gate hold: the champion's where one serves, so that no challenger sets its own bar
     candidates: tuple[Candidate, ...]
 
@@ -113,6 +114,7 @@ def make_plan(
         cut=moments.cut.to_pydatetime(),
         end=moments.end.to_pydatetime(),
         champion=champion.version if champion else None,
+        refresh=champion is not None and not made_from(champion, candidates[0].recipe, data, code),
         rules=split_rules(asked, champion),
         candidates=tuple(candidates),
     )
@@ -121,6 +123,12 @@ def make_plan(
 def asked_key(asked: Sequence[Recipe], data: str, code: str) -> str:
     """Hex digest of a request: the same data, code and recipes give the same."""
     return _digest({"data": data, "code": code, "recipes": sorted(recipe.fingerprint for recipe in asked)})
+
+
+def made_from(champion: Champion, recipe: Recipe, data: str, code: str) -> bool:
+    """Tell whether the version in force is what this recipe, data and code give."""
+    tags = champion.tags
+    return (tags.get("fingerprint"), tags.get("data"), tags.get("code")) == (recipe.fingerprint, data, code)
 
 
 def code_digest() -> str:

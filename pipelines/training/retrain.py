@@ -34,6 +34,7 @@ from pipelines.training.plan import (
     Role,
     asked_key,
     code_digest,
+    made_from,
     make_plan,
     recipes_asked,
     split_rules,
@@ -225,9 +226,8 @@ def _already(job: Job, asked_for: _Request) -> RetrainResult | None:
     if champion is None:
         return None
     request = asked_key(asked, data, code)
-    own = [recipe.fingerprint for recipe in asked] == [champion.recipe.fingerprint]
-    made = (champion.tags.get("data"), champion.tags.get("code")) == (data, code)
-    if champion.tags.get("asked") == request or (own and made):
+    same = len(asked) == 1 and made_from(champion, asked[0], data, code)
+    if champion.tags.get("asked") == request or same:
         reason = f"version {champion.version} serves and was made from the same data, recipe and code"
         return _unchanged(job, champion, reason)
     newest: dict[str, Status] = {}

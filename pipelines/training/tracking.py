@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlparse
+from urllib.parse import urlparse
 
 from pydantic import BaseModel, ConfigDict
 
@@ -50,10 +50,11 @@ class Tracking:
         telemetry.turn_off()
         self._uri = settings.tracking_uri
         self._home = settings.paths
+        self._local = self._uri.startswith("sqlite:")  # then artifacts lie in the home
         from mlflow.tracking import MlflowClient  # sets up its own logging, so before it is quietened
 
         with _answering(self._uri), _quiet():
-            if self._uri.startswith("sqlite:"):
+            if self._local:
                 self._home.root.mkdir(parents=True, exist_ok=True)
             self._client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
             self._experiment = self._experiment_id()
@@ -114,18 +115,20 @@ class Tracking:
         with _answering(self._uri), _quiet():
             self._model()
             found = self._client.search_model_versions(f"name = '{MODEL}' and run_id = '{run_id}'")
-            if found:
-                return _version(found[0])
-            made = self._client.create_model_version(
-                MODEL, f"runs:/{run_id}/serving", run_id, tags=dict(tags), description=description
-            )
-            return self.version(str(made.version))
+            if not found:
+                source = f"runs:/{run_id}/serving"
+                found = [
+                    self._client.create_model_version(MODEL, source, run_id, tags=dict(tags), description=description)
+                ]
+            return self.version(str(found[0].version))
 
     def versions(self) -> list[Version]:
         """Every registered version, the newest first."""
         with _answering(self._uri), _quiet():
             found = self._client.search_model_versions(f"name = '{MODEL}'")
-            return sorted(map(_version, found), key=lambda version: -int(version.version))
+            stand = self._client.get_registered_model(MODEL).aliases if found else {}
+        versions = [_version(one, stand) for one in found]
+        return sorted(versions, key=lambda version: -int(version.version))
 
     def version(self, number: str) -> Version:
         """Return one version.
@@ -157,17 +160,14 @@ class Tracking:
     # ------------------------------------------------------------------ artifacts
 
     def artifact(self, run_id: str, path: str) -> Path:
-        """Return a local folder with one artifact of a run: where it lies, or a copy of a server's in the home.
+        """Return a folder with one artifact of a run: in the home, or a copy there of what a server holds.
 
         Raises:
             FacingsError: the run has no such artifact.
         """
+        folder = self._home.mlflow_artifacts / run_id / "artifacts" / path
         with _answering(self._uri), _quiet():
-            root = str(self._client.get_run(run_id).info.artifact_uri)
-            place = urlparse(root)
-            if place.scheme in {"", "file"}:
-                folder = Path(unquote(place.path)) / path
-            else:
+            if not self._local:
                 folder = self._home.runs / "downloads" / run_id / path
                 if not folder.exists():
                     build_folder(folder, lambda draft: self._download(run_id, path, draft))
@@ -189,12 +189,16 @@ class Tracking:
         got.rmdir()
 
     def _experiment_id(self) -> str:
+        """The experiment of this home. MLflow notes where artifacts lie for good: a home that moved gets a new one."""
         from mlflow.exceptions import MlflowException
 
+        root = self._home.mlflow_artifacts.as_uri() if self._local else None
         found = self._client.get_experiment_by_name(MODEL)
+        if found is not None and root is not None and found.artifact_location != root:
+            self._client.rename_experiment(found.experiment_id, f"{MODEL} before {self._home.root}")
+            found = None
         if found is not None:
             return str(found.experiment_id)
-        root = self._home.mlflow_artifacts.as_uri() if self._uri.startswith("sqlite:") else None
         try:
             return str(self._client.create_experiment(MODEL, artifact_location=root))
         except MlflowException:  # another process was first
@@ -206,9 +210,10 @@ class Tracking:
             self._client.create_registered_model(MODEL, description="What Facings serves; see docs/retraining.md.")
 
 
-def _version(found: Any) -> Version:
-    aliases = tuple(sorted(map(str, found.aliases or ())))
-    return Version(version=str(found.version), run_id=str(found.run_id), tags=dict(found.tags), aliases=aliases)
+def _version(found: Any, stand: Mapping[str, str]) -> Version:
+    number = str(found.version)
+    aliases = tuple(sorted(alias for alias, version in stand.items() if str(version) == number))
+    return Version(version=number, run_id=str(found.run_id), tags=dict(found.tags), aliases=aliases)
 
 
 @contextmanager

@@ -58,7 +58,7 @@ class Verdict(BaseModel):
 
 
 def judge(plan: Plan, folder: Path) -> Verdict:
-    """Put every candidate but the baselines through the gate, and choose one.
+    """Put what could be published through the gate, and choose one.
 
     The best replacement that passes is chosen; else the refreshed champion; where nothing passes, the one that came
     nearest is set aside as the challenger.
@@ -66,7 +66,11 @@ def judge(plan: Plan, folder: Path) -> Verdict:
     frames = {candidate.label: read_shoppers(folder, candidate.label) for candidate in plan.candidates}
     if plan.champion is not None:
         frames[CHAMPION_LABEL] = read_shoppers(folder, CHAMPION_LABEL)
-    tried = [candidate for candidate in plan.candidates if candidate.role is not Role.BASELINE]
+    tried = [
+        candidate
+        for candidate in plan.candidates
+        if candidate.role is Role.CHALLENGER or (candidate.role is Role.REFRESHED and plan.refresh)
+    ]
     replacements = sum(candidate.role is Role.CHALLENGER for candidate in tried) if plan.champion else 1
     decisions = {candidate.label: _decide(plan, candidate, frames, replacements) for candidate in tried}
     ranked = sorted(
