@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import Any
 
 import orjson
 from fastapi import APIRouter
@@ -64,13 +64,13 @@ def _placements(services: Services) -> APIRouter:
         "/v1/placements/{placement}:recommend", openapi_extra=_takes(RecommendBody), responses=_gives(RecommendAnswer)
     )
     async def recommend(request: Request, placement: str) -> Response:
-        """Rank items for one placement; it always answers, and says in `fallback` why when not from the shopper's own."""
+        """Rank items for one placement; it always answers, and says in `fallback` why it is not the shopper's own."""
         services.doorkeeper.require(request, "recommend")
         if placement not in PLACEMENTS:
             raise Problem(404, f"There is no such placement; use {', '.join(PLACEMENTS)}.", field="placement")
         body = await read_body(request, RecommendBody)
         view = services.current.get()
-        ask = _ask(view, cast(Placement, placement), body)
+        ask = _ask(view, placement, body)
         return _json(services.answering.recommend(view, ask, explain=body.explain))
 
     @router.post("/v1/events:batch", tags=["signals"], openapi_extra=_takes(EventsBody), responses=_gives(EventsAnswer))
@@ -135,7 +135,7 @@ def _screens(services: Services) -> APIRouter:
     @router.get("/offers", responses=_gives(ScreenSlate))
     async def offers(request: Request, screen_id: str) -> Response:
         """The screen's slate: personal only for the device's own token, where tokens are required."""
-        view = known(screen_id)
+        known(screen_id)
         own = services.doorkeeper.holds(request, f"screen:{screen_id}")
         word = services.screens.word(screen_id, personal=own)
         headers = {"ETag": word.etag, "Cache-Control": "no-cache", "Vary": "Authorization"}
@@ -145,7 +145,7 @@ def _screens(services: Services) -> APIRouter:
 
     @router.get("/stream")
     async def stream(request: Request, screen_id: str) -> Response:
-        """Server-sent events: `slate` and `idle` (both carry the slate's JSON) and `ping`; the first is the state now."""
+        """Server-sent events: `slate` and `idle` (both carry the slate's JSON), and `ping`; the state comes first."""
         services.doorkeeper.require(request, f"screen:{screen_id}")
         known(screen_id)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -187,7 +187,8 @@ def _recognise(services: Services, view: View, screen_id: str, body: SightingBod
         if claim.expires <= services.answering.clock.now() or claim.shopper_id is None:
             return Decision(Status.UNKNOWN), track
         return Decision(Status.KNOWN, claim.shopper_id), track
-    assert body.track_id is not None and body.quality is not None and body.model is not None
+    assert body.track_id is not None and body.embedding is not None
+    assert body.quality is not None and body.model is not None
     try:
         check_model(body.model)
     except FacingsError as error:

@@ -11,6 +11,8 @@ from configs.clock import Clock
 from configs.settings import Settings
 from pipelines.signals.lake import Lake
 from pipelines.training.plan import Plan
+from state.engine import open_engine
+from state.events import count_waiting, mark_taken, waiting_events
 from state.files import write_atomic
 
 _DONE = "materialised"
@@ -22,15 +24,21 @@ def take_in(settings: Settings, folder: Path | None, *, clock: Clock, progress: 
     Raises:
         FacingsError: the folder cannot be taken; nothing of it was.
     """
-    from pipelines.signals.ingest import ingest
+    from pipelines.signals.ingest import ingest, ingest_events
 
     if folder is not None:
         ingest(folder, settings.paths, clock=clock, settings=settings, progress=progress)
+    engine = open_engine(settings.state_uri)
+    while rows := waiting_events(engine):
+        report = ingest_events(rows, settings.paths, clock=clock, settings=settings)
+        # Marked only after the lake has them: a run killed in between finds duplicates the next time.
+        mark_taken(engine, [row["event_id"] for row in rows])
+        progress(f"Events that came over HTTP: {report.tables['interactions'].kept:,} new of {len(rows):,}")
 
 
 def waiting(settings: Settings) -> bool:
     """Tell whether events have arrived over HTTP that are not in the lake yet."""
-    return False
+    return count_waiting(open_engine(settings.state_uri)) > 0
 
 
 def materialise_for(
