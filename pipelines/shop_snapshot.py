@@ -124,8 +124,8 @@ def _offers(lake: Lake, position: pl.DataFrame, currency: str) -> Iterator[tuple
     for (place,), rows in offers.group_by("place", maintain_order=True):
         told = []
         for row in rows.drop("place").iter_rows(named=True):
-            floor = row.pop("floor_price")
-            row["floor"] = None if floor is None else minor_units(floor, row.pop("currency") or currency)
+            floor, own = row.pop("floor_price"), row.pop("currency")
+            row["floor"] = None if floor is None else minor_units(floor, own or currency)
             row["stores"] = row["stores"].split("|") if row["stores"] else None
             told.append(row)
         yield _int(int(str(place))), orjson.dumps(told)

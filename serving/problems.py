@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _LOG = logging.getLogger("facings.serving")
 _HINTS = {
@@ -61,7 +62,35 @@ def from_validation(error: ValidationError) -> Problem:
         return Problem(400, "The body is not valid JSON; send a JSON object.")
     field = ".".join(str(part) for part in first["loc"]) or None
     where = f"`{field}`: " if field else ""
-    return Problem(422, f"{where}{first['msg']}.", field=field)
+    return Problem(422, f"{where}{first['msg'].removeprefix('Value error, ')}.", field=field)
+
+
+class UnexpectedErrors:
+    """Answers what no handler foresaw; the log gets the kind and the place, never a value that could be a shopper's."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            trace = error.__traceback__
+            while trace is not None and trace.tb_next is not None:
+                trace = trace.tb_next
+            where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "?"
+            _LOG.error("unexpected %s at %s", type(error).__name__, where)
+            if scope["type"] == "http" and not started:
+                detail = "The server met an unexpected error; its log names the kind and the place."
+                await problem_response(500, detail)(scope, receive, send)
 
 
 def add_handlers(app: FastAPI) -> None:
@@ -75,10 +104,6 @@ def add_handlers(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         return problem_response(error.status_code, _HINTS.get(error.status_code, str(error.detail)))
 
-    async def unexpected(request: Request, error: Exception) -> Response:
-        _LOG.error("unexpected %s in %s", type(error).__name__, request.scope.get("route", request.method))
-        return problem_response(500, "The server met an unexpected error; its log names the kind.")
-
     app.add_exception_handler(Problem, problem)
     app.add_exception_handler(HTTPException, http_error)
-    app.add_exception_handler(Exception, unexpected)
+    app.add_middleware(UnexpectedErrors)
