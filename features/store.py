@@ -150,11 +150,18 @@ class FeatureStore:
 
         The online store first (in SQLite one transaction), then each parquet part by one replacement: a reader sees a
         part with the shopper or without, and a killed job is finished by calling it again.
+        Waits for a run that is computing features. Erase the lake first: a later run computes from what it holds.
         """
         store = self._open()
-        with self._writing(), self._usable():
+        with self.computing(), self._writing(), self._usable():
             online = _online().erase(store, shopper_id, items_of(self._folder, shopper_id))
             return {"online": online, "offline": erase(self._folder, shopper_id)}
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Hold this while features are read from the lake and written, so that a forget waits and erases them too."""
+        with exclusive(self._folder / ".computing", "feature run", wait=True):
+            yield
 
     def close(self) -> None:
         """Let go of the online store's connection; the next call opens it again."""
@@ -200,9 +207,9 @@ class FeatureStore:
                 yield
         except _online().failures() as error:
             said = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            way = (
-                "check that Redis runs and FACINGS_REDIS_URL" if self._settings.online_store == "redis" else "check it"
-            )
+            way = "check the disk and the file it names"
+            if self._settings.online_store == "redis":
+                way = "check that Redis runs and that FACINGS_REDIS_URL names it"
             raise FacingsError(f"The feature store in {self._folder} does not work: {said}; {way}.") from error
 
 

@@ -86,8 +86,9 @@ def materialise(
     if not lake.has("interactions"):
         raise FacingsError("There are no interactions in this home; run `facings ingest FOLDER` first.")
     progress("features: reading what has happened")
-    with _history(settings, lake) as history, closing(FeatureStore(settings, clock=clock)) as store:
-        counts = _offline(history, store, moments, clock, progress)
+    with closing(FeatureStore(settings, clock=clock)) as store, store.computing():
+        with _history(settings, lake) as history:
+            counts = _offline(history, store, moments, clock, progress)
         online = store.materialise(moments[-1].to_pydatetime(), progress=progress)
     views = {
         name: ViewReport(computed=computed, written=written, online=online[name])

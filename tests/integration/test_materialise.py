@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -116,6 +118,27 @@ def test_a_run_that_was_killed_is_finished_by_running_again(
     ids = pd.DataFrame({"shopper_id": ["a"], "event_timestamp": [MAY]})
     assert store.historical(ids, "shopper")["recency_days"].tolist() == [11]
     assert store.online("store", ["s"])["recency_days"].tolist() == [12]
+
+
+def test_a_forget_waits_for_a_run_and_erases_what_it_wrote(
+    chosen: Settings, lake: Lake, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest, asked = compute.COMPUTE["content_affinity"], threading.Event()
+    forgetting = threading.Thread(target=lambda: (asked.set(), FeatureStore(chosen).forget("a")))
+
+    def in_the_middle(*given: Any) -> pd.DataFrame:
+        if not asked.is_set():
+            forgetting.start()
+            assert asked.wait(30)
+        return honest(*given)
+
+    monkeypatch.setitem(compute.COMPUTE, "content_affinity", in_the_middle)
+    run(chosen, lake)
+    forgetting.join(60)
+    assert not forgetting.is_alive()
+    ids = pd.DataFrame({"shopper_id": ["a", "b"], "event_timestamp": [JUNE, JUNE]})
+    assert store.historical(ids, "shopper")["recency_days"].isna().tolist() == [True, False]
+    assert store.online("shopper", ["a", "b"])["recency_days"].isna().tolist() == [True, False]
 
 
 def test_an_empty_home_and_no_moment_are_told(chosen: Settings, lake: Lake, tmp_path: Path) -> None:

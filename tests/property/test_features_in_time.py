@@ -62,7 +62,7 @@ def assert_same(ours: dict[str, pd.DataFrame], theirs: dict[str, pd.DataFrame]) 
         pd.testing.assert_frame_equal(ours[name], theirs[name], check_exact=True)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(past=rows_between(0, 200, 25), future=rows_between(200, 260, 10))
 def test_features_at_a_moment_do_not_change_when_rows_at_or_after_it_are_added(
     past: pd.DataFrame, future: pd.DataFrame
@@ -72,7 +72,7 @@ def test_features_at_a_moment_do_not_change_when_rows_at_or_after_it_are_added(
     assert_same(all_features(past, AS_OF), all_features(later, AS_OF))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(rows=rows_between(0, 210, 30), random=st.randoms(use_true_random=False))
 def test_the_order_of_rows_is_irrelevant_to_the_last_bit(rows: pd.DataFrame, random: Any) -> None:
     order = list(range(len(rows)))
