@@ -16,6 +16,7 @@ from state.events import count_waiting, mark_taken, waiting_events
 from state.files import write_atomic
 
 _DONE = "materialised"
+_BATCH = 100_000
 
 
 def take_in(settings: Settings, folder: Path | None, *, clock: Clock, progress: Callable[[str], None]) -> None:
@@ -28,6 +29,7 @@ def take_in(settings: Settings, folder: Path | None, *, clock: Clock, progress: 
 
     if folder is not None:
         ingest(folder, settings.paths, clock=clock, settings=settings, progress=progress)
+    _drain(settings, clock, progress)
     engine = open_engine(settings.state_uri)
     while rows := waiting_events(engine):
         report = ingest_events(rows, settings.paths, clock=clock, settings=settings)
@@ -39,6 +41,18 @@ def take_in(settings: Settings, folder: Path | None, *, clock: Clock, progress: 
 def waiting(settings: Settings) -> bool:
     """Tell whether events have arrived over HTTP that are not in the lake yet."""
     return count_waiting(open_engine(settings.state_uri)) > 0
+
+
+def _drain(settings: Settings, clock: Clock, progress: Callable[[str], None]) -> None:
+    """Take waiting events into the lake, then note them as taken; killed in between, the lake knows them again."""
+    from pipelines.signals.ingest import ingest_events
+
+    engine = open_engine(settings.state_uri)
+    while rows := waiting_events(engine, _BATCH):
+        report = ingest_events(rows, settings.paths, clock=clock, settings=settings)
+        mark_taken(engine, (str(row["event_id"]) for row in rows))
+        kept = sum(table.kept for table in report.tables.values())
+        progress(f"events that arrived over HTTP: {len(rows):,}, of which {kept:,} are new and hold")
 
 
 def materialise_for(

@@ -6,8 +6,8 @@ follow it: each publish and rollback first repairs what a job that was killed le
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -228,16 +228,18 @@ def follow_pointer(settings: Settings, tracking: Tracking) -> Champion | None:
 def _slates(
     settings: Settings, tracking: Tracking, version: Version, recipe: Recipe, progress: Callable[[str], None]
 ) -> str:
-    """Build and check the slates of a version; return the snapshot's id."""
-    model = load(tracking.artifact(version.run_id, "serving"))
-    built = snapshot.build_slates(
-        settings.paths,
-        model,
-        version=version.version,
-        recipe=recipe.name,
-        candidates=recipe.slate.candidates,
-        progress=progress,
-    )
+    """Build and check the slates of a version; return the snapshot's id. One builds at a time, over dead drafts."""
+    with exclusive(settings.paths.snapshots / "build.lock", "build of slates", wait=True):
+        for draft in (settings.paths.snapshots / "slates").glob(".draft-*"):
+            shutil.rmtree(draft)
+        built = snapshot.build_slates(
+            settings.paths,
+            load(tracking.artifact(version.run_id, "serving")),
+            version=version.version,
+            recipe=recipe.name,
+            candidates=recipe.slate.candidates,
+            progress=progress,
+        )
     snapshot.check(settings.paths, "slates", built)
     return built
 
@@ -269,6 +271,4 @@ def _prune(settings: Settings, ledger: Ledger) -> None:
     for row in ledger.history():
         if row.snapshot_id not in kept:
             kept.append(row.snapshot_id)
-    current = snapshot.current(settings.paths, "slates")
-    with suppress(FileNotFoundError):
-        snapshot.prune(settings.paths, "slates", keep={*kept[:KEEP_SNAPSHOTS], *([current] if current else [])})
+    snapshot.prune(settings.paths, "slates", keep=kept[:KEEP_SNAPSHOTS])

@@ -244,6 +244,8 @@ def _already(job: Job, asked_for: _Request) -> RetrainResult | None:
 
 
 def _unchanged(job: Job, champion: Champion, reason: str) -> RetrainResult:
+    """Nothing to do; a job that was killed after it published may have left its models behind."""
+    _drop_models(job.settings.paths.runs / champion.tags.get("key", ""))
     return RetrainResult(
         status="unchanged",
         version=champion.version,
@@ -331,8 +333,13 @@ def _finish(job: Job, plan: Plan, verdict: Verdict, version: Version, snapshot: 
     )
     write_atomic(folder / RESULT_FILE, result.model_dump_json(indent=1))
     for other in job.settings.paths.runs.iterdir():
-        if (other / PLAN_FILE).is_file():
-            for part in other.iterdir():
-                if part.is_dir():
-                    shutil.rmtree(part)
+        _drop_models(other)
     return result
+
+
+def _drop_models(folder: Path) -> None:
+    """Remove the models and measurements of a run's work folder; its plan and result stay."""
+    if (folder / PLAN_FILE).is_file():
+        for part in folder.iterdir():
+            if part.is_dir():
+                shutil.rmtree(part)

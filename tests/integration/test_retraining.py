@@ -15,9 +15,12 @@ from configs.errors import FacingsError, UsageError
 from configs.settings import Settings, load_settings
 from models.registry import load
 from pipelines import snapshot
+from pipelines.signals.lake import Lake
 from pipelines.training.promote import champion, deployments, promote, rollback
 from pipelines.training.retrain import RetrainResult, peek, retrain
 from pipelines.training.tracking import Tracking
+from state.engine import open_engine
+from state.events import append_events, count_waiting
 from state.files import exclusive
 from state.ledger import Action, Status
 
@@ -66,6 +69,22 @@ def test_newer_data_refreshes_the_champion_and_every_candidate_is_measured(
     assert {"ndcg", "repeat_recall", "new_recall", "coverage", "gini"} <= result.metrics["popularity"].keys()
 
 
+def test_events_that_arrived_over_http_are_learned_from_once(trained: Settings) -> None:
+    engine = open_engine(trained.state_uri)
+    body = {"event_id": "tap-1", "shopper_id": "s001", "item_id": "i01", "event_type": "purchase"}
+    append_events(engine, [{**body, "event_time": "2025-03-21T20:00:00+00:00"}], CLOCK.now())
+    before = len(Lake(trained.paths).read("interactions"))
+    assert peek(trained, [], clock=CLOCK, progress=silent) is None
+    assert run(trained).run != champion_key(trained)
+    after = Lake(trained.paths).read("interactions", ["event_id"])
+    assert (len(after), (after["event_id"] == "tap-1").sum()) == (before + 1, 1)
+    assert count_waiting(engine) == 0
+
+
+def champion_key(settings: Settings) -> str:
+    return Tracking(settings).version("1").tags["key"]
+
+
 def test_a_feed_that_broke_does_not_reach_the_screens(trained: Settings, towns: dict[str, Path]) -> None:
     before = snapshot.current(trained.paths, "slates")
     result = run(trained, folder=towns["broken"])
@@ -85,7 +104,7 @@ def test_a_refusal_is_not_worked_out_twice_and_is_overruled_only_by_force(traine
     assert again.gate == first.gate
     assert "gate" not in again.timings
     assert len(Tracking(trained).versions()) == 2
-    with pytest.raises(FacingsError, match="refused version 2.*--force"):
+    with pytest.raises(FacingsError, match=r"refused version 2.*--force"):
         promote(trained, "2", force=False, clock=CLOCK, progress=silent)
     version, built = promote(trained, "2", force=True, clock=CLOCK, progress=silent)
     assert (version.version, built) == ("2", snapshot.current(trained.paths, "slates"))
@@ -152,7 +171,7 @@ def test_a_pruned_snapshot_is_built_again_for_a_rollback(refreshed: Settings) ->
 
 
 def test_a_version_that_is_not_there_or_serves_already_is_not_promoted(trained: Settings) -> None:
-    with pytest.raises(UsageError, match="no version '9'.*registered: 1"):
+    with pytest.raises(UsageError, match=r"no version '9'.*registered: 1"):
         promote(trained, "9", force=False, clock=CLOCK, progress=silent)
     with pytest.raises(FacingsError, match="serves already"):
         promote(trained, "1", force=False, clock=CLOCK, progress=silent)
