@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import struct
+import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -16,6 +18,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _NONCE = 12
+_HEAD = struct.Struct(">16sQ")  # recommendation id, end in seconds since 1970: short codes are read from afar
 _LONGEST = 4096
 
 
@@ -24,7 +27,7 @@ class Claim:
     """What was shown, and to whom.
 
     Attributes:
-        recommendation_id: the slate.
+        recommendation_id: the slate, a UUID as hex.
         shopper_id: for whom it was made; None: for nobody in particular.
         store_id: where.
         item_id: the item whose code was scanned; None: the whole slate's code.
@@ -46,8 +49,8 @@ class Claims:
 
     def seal(self, claim: Claim) -> str:
         """Return a token of URL-safe characters."""
-        fields = [claim.recommendation_id, claim.shopper_id, claim.store_id, claim.item_id]
-        body = orjson.dumps([*fields, int(claim.expires.timestamp())])
+        head = _HEAD.pack(uuid.UUID(claim.recommendation_id).bytes, int(claim.expires.timestamp()))
+        body = head + orjson.dumps([claim.shopper_id, claim.store_id, claim.item_id])
         nonce = os.urandom(_NONCE)
         return base64.urlsafe_b64encode(nonce + self._cipher.encrypt(nonce, body, None)).decode().rstrip("=")
 
@@ -57,8 +60,9 @@ class Claims:
             return None
         try:
             raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-            fields = orjson.loads(self._cipher.decrypt(raw[:_NONCE], raw[_NONCE:], None))
+            body = self._cipher.decrypt(raw[:_NONCE], raw[_NONCE:], None)
         except (InvalidTag, ValueError, binascii.Error):
             return None
-        recommendation, shopper, store, item, end = fields
-        return Claim(recommendation, shopper, store, item, datetime.fromtimestamp(end, UTC))
+        recommendation, end = _HEAD.unpack_from(body)
+        shopper, store, item = orjson.loads(body[_HEAD.size :])
+        return Claim(uuid.UUID(bytes=recommendation).hex, shopper, store, item, datetime.fromtimestamp(end, UTC))
