@@ -79,7 +79,11 @@ def _apply(settings: Settings, schedule: Schedule, deployment: Deployment) -> di
         description=deployment.description,
         concurrency_limit=ConcurrencyLimitConfig(limit=1),
         work_pool_name=schedule.work_pool,
-        job_variables={"working_dir": str(ROOT), "env": {"FACINGS_HOME": str(settings.paths.root)}},
+        job_variables={
+            "working_dir": str(ROOT),
+            # Whoever registers or works quietly, a scheduled run's log goes to the server.
+            "env": {"FACINGS_HOME": str(settings.paths.root), "PREFECT_LOGGING_LEVEL": "INFO"},
+        },
     )
     assert isinstance(made, RunnerDeployment)
     made.entrypoint = deployment.entrypoint

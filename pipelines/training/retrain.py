@@ -8,25 +8,22 @@ ended is not done again.
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
 
 from configs.clock import Clock
 from configs.errors import FacingsError
 from configs.recipe import Recipe
 from configs.settings import Settings
 from models.artifact import read_header
-from pipelines.signals.lake import Lake
 from pipelines.training.candidates import Bench, check
 from pipelines.training.dataset import Moments, data_fingerprint, moments
-from pipelines.training.gate import GateDecision
 from pipelines.training.intake import materialise_for, take_in, waiting
+from pipelines.training.job import Job, Progress, RetrainResult, Step, plain
 from pipelines.training.plan import (
     PLAN_FILE,
     RESULT_FILE,
@@ -45,42 +42,7 @@ from pipelines.training.verdict import Verdict, judge, register, report_path, se
 from state.files import exclusive, write_atomic
 from state.ledger import Action, Status
 
-Progress = Callable[[str], None]
-T = TypeVar("T")
 LOCK = "retrain.lock"
-
-
-class Step(Protocol):
-    """Runs one named piece of work; a flow makes a task of it."""
-
-    def __call__(self, name: str, work: Callable[[], T]) -> T:
-        """Do the work and return what it returns."""
-        ...
-
-
-def plain(name: str, work: Callable[[], T]) -> T:
-    """Do the work here and now."""
-    del name
-    return work()
-
-
-class RetrainResult(BaseModel):
-    """What a run came to; `status` is published, refused or unchanged, and each of them is a job done."""
-
-    model_config = ConfigDict(frozen=True)
-
-    status: Literal["published", "refused", "unchanged"]
-    version: str | None
-    recipe: str
-    gate: GateDecision | None
-    others: dict[str, GateDecision]  # further candidates that were judged, by label
-    metrics: dict[str, dict[str, float]]
-    snapshot: str | None
-    reasons: list[str]
-    report: str | None
-    run: str
-    seconds: float
-    timings: dict[str, float]
 
 
 class _Request(NamedTuple):
@@ -90,31 +52,6 @@ class _Request(NamedTuple):
     asked: list[Recipe]
     data: str
     code: str
-
-
-class Job:
-    """One call of `retrain`: what every step needs, and how long each took."""
-
-    def __init__(self, settings: Settings, clock: Clock, progress: Progress, step: Step) -> None:
-        self.settings, self.clock, self.progress = settings, clock, progress
-        self.lake = Lake(settings.paths)
-        self.tracking = Tracking(settings)
-        self.timings: dict[str, float] = {}
-        self._step = step
-        self._began = time.monotonic()
-
-    def step(self, name: str, work: Callable[[], T]) -> T:
-        """Run one step and note the seconds it took."""
-        start = time.monotonic()
-        self.progress(f"{name} …")
-        done = self._step(name, work)
-        self.timings[name] = round(time.monotonic() - start, 2)
-        return done
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since the job began."""
-        return round(time.monotonic() - self._began, 2)
 
 
 def retrain(
@@ -172,11 +109,11 @@ def prepare(job: Job, references: Sequence[str]) -> Plan | RetrainResult:
         return known
     champion, asked, data, code = request
     rules = split_rules(asked, champion)
-    split = _fair(moments(job.lake, rules.split), champion, rules.split.test_days)
+    split = fair(moments(job.lake, rules.split), champion, rules.split.test_days)
     return _begun(job, make_plan(asked, champion, data=data, code=code, moments=split, at=job.clock.now()))
 
 
-def _fair(split: Moments, champion: Champion | None, test_days: int) -> Moments:
+def fair(split: Moments, champion: Champion | None, test_days: int) -> Moments:
     """Move the cut up to the champion's, should it lie before: the champion must know nothing of the test window.
 
     Raises:

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -16,8 +17,10 @@ from configs.settings import Settings, load_settings
 from models.registry import load
 from pipelines import snapshot
 from pipelines.signals.lake import Lake
-from pipelines.training.promote import champion, deployments, promote, rollback
-from pipelines.training.retrain import RetrainResult, peek, retrain
+from pipelines.training.dataset import Moments
+from pipelines.training.job import RetrainResult
+from pipelines.training.promote import champion, deployments, promote, publish, rollback
+from pipelines.training.retrain import fair, peek, retrain
 from pipelines.training.tracking import Tracking
 from state.engine import open_engine
 from state.events import append_events, count_waiting
@@ -160,6 +163,35 @@ def test_after_a_rollback_new_data_is_judged_against_what_serves(refreshed: Sett
     result = run(refreshed, folder=towns["broken"])
     assert result.status == "refused"
     assert deployments(refreshed)[0].version == "1"
+
+
+def test_a_publish_decided_against_another_champion_does_not_happen(refreshed: Settings) -> None:
+    tracking = Tracking(refreshed)
+    before = snapshot.current(refreshed.paths, "slates")
+    with pytest.raises(FacingsError, match="Version 2 came into force while this job ran, instead of 1"):
+        publish(
+            refreshed,
+            tracking,
+            tracking.version("1"),
+            action=Action.PUBLISH,
+            expected="1",
+            reason="decided too early",
+            clock=CLOCK,
+            progress=silent,
+        )
+    assert snapshot.current(refreshed.paths, "slates") == before
+    assert deployments(refreshed)[0].version == "2"
+
+
+def test_the_test_window_begins_where_the_champion_s_knowledge_ends(trained: Settings) -> None:
+    serving = champion(trained)
+    assert serving is not None
+    known = load(serving.evaluation).as_of
+    day = pd.Timedelta(days=1)
+    shrunk = Moments(cut=known - day, end=known + 27 * day)  # a forgotten shopper's last purchase is gone
+    assert fair(shrunk, serving, 28) == Moments(cut=known, end=shrunk.end)
+    with pytest.raises(FacingsError, match="ingest newer data"):
+        fair(Moments(cut=known - 20 * day, end=known + 8 * day), serving, 28)
 
 
 def test_a_pruned_snapshot_is_built_again_for_a_rollback(refreshed: Settings) -> None:

@@ -84,7 +84,7 @@ def test_deploy_registers_the_schedule_and_does_so_again_without_a_second_one(
         made = client.read_deployment_by_name("retrain/nightly")
     assert made.entrypoint == "flows/retraining.py:retrain"
     assert made.pull_steps == [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}]
-    assert made.job_variables["env"] == {"FACINGS_HOME": str(settings.paths.root)}
+    assert made.job_variables["env"]["FACINGS_HOME"] == str(settings.paths.root)
     assert [schedule.schedule.cron for schedule in made.schedules] == ["0 3 * * *"]
 
 
