@@ -21,7 +21,7 @@ NEVER_SOLD = "item-59"  # in the catalogue and in stock, bought by nobody
 def write_small_shop(
     folder: Path, *, days: int = 120, purchases: int = 3000, seed: int = 7, stock: bool = True
 ) -> Path:
-    """Write interactions, items, stores, screens, shoppers, campaigns, offers and (where asked) stock as CSV; return `folder`.
+    """Write the shop's tables as CSV, stock among them where asked; return `folder`.
 
     Shoppers with an even number like DAIRY, the others SNACKS; each has a few favourites bought again and again.
     """

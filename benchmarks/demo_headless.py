@@ -1,0 +1,57 @@
+"""Time and memory of `facings demo --headless` in a fresh home: what a new user waits for after the installation.
+
+Run it: .venv/bin/python benchmarks/demo_headless.py --out benchmarks/results
+Memory is the largest resident set of any one process of the demonstration, as the operating system counts it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+COMMAND = ".venv/bin/python benchmarks/demo_headless.py --out benchmarks/results"
+LIMITS = {"seconds": 300, "peak_gib": 6.0}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="folder of a dated result file")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as home:
+        environment = {**os.environ, "FACINGS_HOME": home}
+        started = time.monotonic()
+        demo = [sys.executable, "-m", "cli.main", "demo", "--headless", "--json"]
+        done = subprocess.run(demo, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+        seconds = time.monotonic() - started
+    shown = json.loads(done.stdout)
+    result = {
+        "benchmark": "demo_headless",
+        "command": COMMAND,
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
+        "versions": {
+            name: version(name) for name in ("feast", "mlflow", "prefect", "rectools-lightfm", "polars", "duckdb")
+        },
+        "seconds": round(seconds, 1),
+        "peak_gib": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2, 2),
+        "limits": LIMITS,
+        "slate": {key: shown[key] for key in ("model_version", "fallback", "stock_rule")},
+    }
+    print(json.dumps(result, indent=1))
+    if options.out:
+        path = options.out / f"demo_headless-{result['date']}.json"
+        path.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""Run every benchmark that has a figure to reach, one after another, and write dated result files.
+
+Run it: make bench   (about ten minutes; `faces_lfw_small` needs FACINGS_BENCHMARK_DATA or ../shared/data)
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+LONG = {"run_all.py", "tune_lightfm_complete_journey.py"}  # a search over settings is no benchmark
+
+
+def main() -> None:
+    failed = []
+    for script in sorted(FOLDER.glob("*.py")):
+        if script.name in LONG:
+            continue
+        print(f"== {script.name}", flush=True)
+        command = [sys.executable, str(script), "--out", str(FOLDER / "results")]
+        if subprocess.run(command, cwd=FOLDER.parent, check=False).returncode:
+            failed.append(script.name)
+    sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
