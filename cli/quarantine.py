@@ -33,7 +33,7 @@ def quarantine(context: click.Context, action: str, table: str | None, as_json: 
         if table is not None:
             raise UsageError("readmit tries all rows; leave --table out.")
         report = readmit(settings.paths, clock=settings.clock(), settings=settings, progress=progress)
-        left = sum(count.quarantined for count in report.tables.values())
+        left = read_quarantine(Lake(settings.paths)).height
         taken = sum(count.kept for count in report.tables.values())
         show(report.model_dump(), [f"{taken:,} rows taken in, {left:,} stay in quarantine"], as_json=as_json)
         return

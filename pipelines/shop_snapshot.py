@@ -144,7 +144,7 @@ def _popular(
 ) -> Iterator[tuple[bytes, bytes]]:
     allowed = position.filter((items["flags"] & NEVER) == 0)
     newest = sales.select(pl.col("event_time").max()).collect().item()
-    recent = pl.col("event_time") > pl.lit(newest) - pl.duration(days=_RECENT_DAYS)
+    recent = pl.col("event_time") > pl.lit(newest, pl.Datetime("us", "UTC")) - pl.duration(days=_RECENT_DAYS)
     counted = (
         sales.join(allowed.lazy(), on="item_id")
         .group_by("shopper_id", "store_id", "place")

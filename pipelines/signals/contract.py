@@ -14,6 +14,8 @@ EVENT_TYPES = (
     "view", "click", "add_to_cart", "purchase", "return", "content_view", "like", "share", "comment", "impression",
     "tap", "scan", "redeem", "promotion_offered", "promotion_not_offered",
 )  # fmt: skip
+# Columns that the lake adds; a table may not bring them.
+RESERVED = frozenset({"ingested_at", "_row", "_key_high", "_key_low"})
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,8 @@ def convert(frame: pl.DataFrame, table: Table) -> tuple[pl.DataFrame, dict[str, 
         if column.name not in frame.columns:
             continue
         raw = frame[column.name]
-        given = raw.is_not_null() & (raw != "") if raw.dtype == pl.String else raw.is_not_null()
+        given = raw.str.strip_chars() != "" if raw.dtype == pl.String else raw.is_not_null()
+        given = given.fill_null(False)
         lost = typed[column.name].is_null() & given
         if lost.any():
             unreadable[column.name] = lost
@@ -54,9 +55,12 @@ def _plain(name: str, kind: pl.DataType) -> pl.Expr:
         return _time(value, kind)
     if isinstance(kind, pl.Decimal):
         return value.cast(pl.Float64)
-    return (
-        value if kind.is_numeric() or kind in (pl.String, pl.Boolean, pl.Date) else value.cast(pl.String, strict=False)
-    )
+    if kind.is_numeric() or kind in (pl.Boolean, pl.Date):
+        return value
+    if isinstance(kind, pl.List):  # of events that came over HTTP or of quarantined rows
+        return value.list.join("|")
+    text = value.cast(pl.String, strict=False)
+    return pl.when(text != "").then(text).alias(name)
 
 
 def unreadable_reason(column: Column) -> str:
@@ -70,14 +74,16 @@ def _expression(column: Column, source: pl.DataType) -> pl.Expr:
         case "id" | "text":
             return _text(value, source)
         case "list":
-            joined = value.cast(pl.List(pl.String)).list.join("|") if source == pl.List else _text(value, source)
+            a_list = isinstance(source, pl.List)
+            joined = value.cast(pl.List(pl.String)).list.join("|") if a_list else _text(value, source)
             return joined.str.replace_all(r"\s*[|;,]\s*", "|")
         case "time":
             return _time(value, source)
         case "boolean":
             return _boolean(value, source)
         case "integer":
-            return _number(value, source).cast(pl.Int64, strict=False)
+            number = _number(value, source)
+            return pl.when(number == number.floor()).then(number.cast(pl.Int64, strict=False))
         case _:
             return _number(value, source)
 
@@ -89,7 +95,7 @@ def _text(value: pl.Expr, source: pl.DataType) -> pl.Expr:
         plain = pl.when(whole.cast(source) == value).then(whole.cast(pl.String)).otherwise(value.cast(pl.String))
         return pl.when(value.is_nan()).then(None).otherwise(plain)
     text = value.cast(pl.String, strict=False)
-    return pl.when(text != "").then(text)
+    return pl.when(text.str.strip_chars() != "").then(text)
 
 
 def _number(value: pl.Expr, source: pl.DataType) -> pl.Expr:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from typing import Any
 
 import polars as pl
 
 from configs.home import Home
-from pipelines.signals.lake import Lake, Manifest, Part
+from pipelines.signals.lake import Lake, Manifest, Part, make_durable
 from pipelines.signals.quarantine import FORGOTTEN, read_quarantine, write_quarantine
 from state.files import exclusive
 
@@ -56,8 +55,7 @@ def _without(lake: Lake, part: Part, shopper_id: str) -> Part:
         return part
     new = path.with_name(f"{secrets.token_hex(8)}.parquet")
     pl.scan_parquet(path).filter(~theirs).sink_parquet(new, compression="zstd")
-    with new.open("rb") as file:
-        os.fsync(file.fileno())
+    make_durable(new)
     digest = (part.digest - int(gone.sum())) % 2**64
     return Part(file=str(new.relative_to(lake.folder)), rows=part.rows - len(gone), digest=digest)
 

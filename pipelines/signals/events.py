@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pipelines.signals.contract import TABLES, Column
+from pipelines.signals.contract import RESERVED, TABLES, Column
 
 _TABLE = TABLES["interactions"]
 _COLUMNS = {column.name: column for column in _TABLE.columns}
@@ -111,7 +111,7 @@ def _text(name: str, value: Any) -> str:
 def _number(column: Column, value: Any) -> float | int:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _BadValueError(f"{column.name} is not a number")
-    if not math.isfinite(value) or abs(value) > 1e15:
+    if abs(value) > 1e15 or not math.isfinite(value):
         raise _BadValueError(f"{column.name} is not a finite number")
     if column.low is not None and value < column.low:
         raise _BadValueError(f"{column.name} is less than {column.low:g}")
@@ -137,6 +137,8 @@ def _time(name: str, value: Any) -> str:
 def _attribute(name: str, value: Any) -> Any:
     if len(name) > 200 or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", name):
         raise _BadValueError("a field's name must be letters, digits and _.- only")
+    if name.lower() in _COLUMNS or name.lower() in RESERVED:
+        raise _BadValueError(f"a field may not be called {name}, which is too near to a name that has a meaning")
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int | float):

@@ -17,15 +17,18 @@ from configs.home import Home
 from configs.secrets import secret
 from configs.settings import Settings
 from pipelines.signals.contract import LOAD_ORDER, TABLES
+from pipelines.signals.csv_files import MALFORMED
 from pipelines.signals.lake import Lake, Manifest
-from pipelines.signals.load import Gate, Loaded, Rows, load
+from pipelines.signals.load import Gate, Loaded, load
 from pipelines.signals.quarantine import FORGOTTEN, read_quarantine, write_quarantine
-from pipelines.signals.sources import FrameSource, Source, find_sources
+from pipelines.signals.sources import FrameSource, Source, find_sources, frame_of
 from state.engine import open_engine
 from state.files import exclusive
 from state.forgotten import forgotten_among
 
 Progress = Callable[[str], None]
+# Quarantined rows that cannot be tried again: their content is gone, or was never parted into columns.
+_STAYS = (pl.col("reason") == FORGOTTEN) | pl.col("reason").str.starts_with(MALFORMED)
 
 
 class TableCount(BaseModel):
@@ -70,8 +73,7 @@ def ingest(folder: Path, home: Home, *, clock: Clock, settings: Settings, progre
 
 def ingest_events(rows: Sequence[dict[str, Any]], home: Home, *, clock: Clock, settings: Settings) -> IngestReport:
     """Load interactions that came over HTTP, each a mapping of the interactions columns, by the same checks."""
-    frame = pl.DataFrame(list(rows), infer_schema_length=None)
-    source = FrameSource(TABLES["interactions"], "events", frame, tuple(range(1, len(rows) + 1)))
+    source = FrameSource(TABLES["interactions"], "events", frame_of(rows), tuple(range(1, len(rows) + 1)))
     return _take([source] if rows else [], home, clock, settings, lambda _: None, ())
 
 
@@ -79,10 +81,8 @@ def readmit(home: Home, *, clock: Clock, settings: Settings, progress: Progress)
     """Try every quarantined row again; those that hold now are taken in, the others stay."""
     waiting = read_quarantine(Lake(home))
     sources = []
-    for (table, file), group in waiting.filter(pl.col("reason") != FORGOTTEN).group_by(
-        "table", "file", maintain_order=True
-    ):
-        frame = pl.DataFrame([json.loads(row) for row in group["row"]], infer_schema_length=None)
+    for (table, file), group in waiting.filter(~_STAYS).group_by("table", "file", maintain_order=True):
+        frame = frame_of([json.loads(row) for row in group["row"]])
         sources.append(FrameSource(TABLES[str(table)], str(file), frame, tuple(group["line"])))
     return _take(sources, home, clock, settings, progress, (), again=True)
 
@@ -100,27 +100,35 @@ def _take(
     lake = Lake(home)
     with exclusive(home.lake / "ingest.lock", "ingest"):
         lake.clean()
-        before = lake.manifest()
-        tables = dict(before.tables)
-        gate = _gate(lake, settings, clock.now())
-        counts: dict[str, TableCount] = {}
-        quarantined = [read_quarantine(lake, before)]
-        if again:
-            quarantined = [quarantined[0].filter(pl.col("reason") == FORGOTTEN)]
-        for source in sorted(sources, key=lambda source: LOAD_ORDER.index(source.table.name)):
-            name = source.table.name
-            loaded = load(source, home.lake, tables.get(name, ()), gate)
-            _refuse_empty(source, loaded)
-            tables[name] = loaded.parts
-            quarantined.append(loaded.quarantined)
-            counts[name] = _add(counts.get(name), loaded)
-            if loaded.parts:
-                gate.known.update(_known_ids(lake.folder, {name: loaded.parts}))
-            progress(_line(name, counts[name]))
-        part = write_quarantine(lake, pl.concat(quarantined))
-        lake.commit(Manifest(tables=tables, quarantine=part))
-        lake.clean()
+        try:
+            counts = _fold(sources, lake, _gate(lake, settings, clock.now()), progress, again=again)
+        finally:
+            lake.clean()
     return IngestReport(tables=counts, warnings=warnings, fingerprint=lake.fingerprint())
+
+
+def _fold(
+    sources: Sequence[Source | FrameSource], lake: Lake, gate: Gate, progress: Progress, *, again: bool
+) -> dict[str, TableCount]:
+    """Load the sources and commit; a fault on the way leaves the manifest as it was."""
+    before = lake.manifest()
+    tables = dict(before.tables)
+    counts: dict[str, TableCount] = {}
+    waiting = read_quarantine(lake, before)
+    quarantined = [waiting.filter(_STAYS) if again else waiting]
+    for source in sorted(sources, key=lambda source: LOAD_ORDER.index(source.table.name)):
+        name = source.table.name
+        loaded = load(source, lake.folder, tables.get(name, ()), gate)
+        tables[name] = loaded.parts
+        quarantined.append(loaded.quarantined)
+        counts[name] = _add(counts.get(name), loaded)
+        if loaded.parts:
+            gate.known.update(_known_ids(lake.folder, {name: loaded.parts}))
+        progress(_line(name, counts[name]))
+    after = Manifest(tables=tables, quarantine=write_quarantine(lake, pl.concat(quarantined)))
+    if after != before:
+        lake.commit(after)
+    return counts
 
 
 def _gate(lake: Lake, settings: Settings, now: datetime) -> Gate:
@@ -161,13 +169,6 @@ def _check_whole(sources: Sequence[Source], lake: Lake) -> None:
         raise FacingsError(
             f"There is no table of interactions (found {found}); the first folder must bring interactions."
         )
-
-
-def _refuse_empty(source: Rows, loaded: Loaded) -> None:
-    if loaded.rows == 0:
-        raise FacingsError(f"{source.name} has no rows; export table {source.table.name} again or take the file out.")
-    assert loaded.kept >= 0 and loaded.duplicates >= 0
-    assert loaded.rows == loaded.kept + loaded.duplicates + loaded.quarantined.height
 
 
 def _add(earlier: TableCount | None, loaded: Loaded) -> TableCount:

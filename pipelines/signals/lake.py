@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from configs.errors import FacingsError
 from configs.home import Home
 from pipelines.signals.contract import TABLES, Kind
-from state.files import write_atomic
+from state.files import sync_folder, write_atomic
 
 MANIFEST = "manifest.json"
 # Columns that the lake keeps for itself beside the contract's: the row's 128-bit key, and when it came in.
@@ -59,6 +60,14 @@ class Manifest(BaseModel):
     quarantine: tuple[str, ...] = ()
 
 
+def make_durable(file: Path) -> None:
+    """Bring a written file, and its name in its folder, to the disk."""
+    with file.open("rb") as handle:
+        os.fsync(handle.fileno())
+    sync_folder(file.parent)
+    sync_folder(file.parent.parent)
+
+
 class Lake:
     """Read access to the ingested tables of one home."""
 
@@ -80,7 +89,7 @@ class Lake:
             raise FacingsError(f"{path} is damaged; restore it from a backup or ingest into a new home.") from None
 
     def commit(self, manifest: Manifest) -> None:
-        """Make `manifest` the truth in one step; the parts it names are already there."""
+        """Make `manifest` the truth in one step; the parts it names are already there and durable (`make_durable`)."""
         write_atomic(self.folder / MANIFEST, manifest.model_dump_json(indent=1))
 
     def has(self, table: str) -> bool:
@@ -141,5 +150,5 @@ class Lake:
         for file in self.folder.rglob("*.parquet"):
             if str(file.relative_to(self.folder)) not in named:
                 file.unlink()
-        for draft in self.folder.glob(".draft-*"):
+        for draft in self.folder.rglob(".draft-*"):
             draft.unlink()

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import secrets
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-import duckdb
 import polars as pl
 
+from configs.errors import FacingsError
 from pipelines.signals.contract import Table
 from pipelines.signals.convert import convert, unreadable_reason
-from pipelines.signals.lake import INGESTED_AT, KEY_COLUMNS, Part
+from pipelines.signals.csv_files import Malformed
+from pipelines.signals.lake import Part
+from pipelines.signals.parts import Staged, append, replace
 from pipelines.signals.quarantine import FORGOTTEN, records
 from pipelines.signals.schemas import ROW, violations
-
-_SEPARATOR = "chr(31)"
-# duckdb spills to disk beyond this, so that a table may be larger than memory.
-_MEMORY = "2GB"
 
 
 class Rows(Protocol):
@@ -38,6 +36,10 @@ class Rows(Protocol):
 
     def chunks(self) -> Iterator[pl.DataFrame]:
         """Yield the rows in order."""
+        ...
+
+    def malformed(self) -> list[Malformed]:
+        """Rows that could not be parted into columns; asked for after the chunks."""
         ...
 
     def lines(self, rows: list[int]) -> list[int]:
@@ -90,29 +92,40 @@ def load(source: Rows, lake_folder: Path, held: tuple[Part, ...], gate: Gate) ->
 
     Returns:
         Counts, quarantined rows and the table's new parts. Nothing counts before a manifest names the parts.
+
+    Raises:
+        FacingsError: there is no row at all.
     """
     table = source.table
-    staging = lake_folder / "staging" / f"{table.name}-{secrets.token_hex(6)}"
-    staging.mkdir(parents=True)
-    rows, refused = 0, []
-    for number, chunk in enumerate(source.chunks()):
-        good, bad = _check(chunk, table, gate, rows)
-        if not bad.is_empty():
-            refused.append(bad.with_columns(pl.Series("line", source.lines(bad[ROW].to_list()), pl.Int64)))
-        _with_keys(good).write_parquet(staging / f"{number:05d}.parquet")
-        rows += chunk.height
-    fold = _replace if table.key else _append
-    parts, kept, conflicts = fold(table, staging, lake_folder, held, gate.now)
+    rows, refused, staged = 0, [], Staged(table, lake_folder, gate.now)
+    with staged:
+        for chunk in source.chunks():
+            good, bad = _check(chunk, table, gate, rows)
+            if not bad.is_empty():
+                refused.append(bad.with_columns(pl.Series("line", source.lines(bad[ROW].to_list()), pl.Int64)))
+            staged.add(good)
+            rows += chunk.height
+    malformed = [_malformed(row, table, gate) for row in source.malformed()]
+    if malformed:
+        refused.append(pl.DataFrame(malformed, schema=["line", "reason", "row"], orient="row"))
+    rows += len(malformed)
+    if rows == 0:
+        raise FacingsError(f"{source.name} has no rows; export table {table.name} again or take the file out.")
+    parts, kept, conflicts = replace(staged, held) if table.key else (*append(staged, held), [])
     if conflicts:
         reason = f"the key ({', '.join(table.key)}) stands in this file before, with other values"
         texts = _raw_rows(source, conflicts)
         refused.append(pl.DataFrame({"line": source.lines(conflicts), "reason": [reason] * len(texts), "row": texts}))
     quarantined = _quarantine(table, source.name, refused, gate.now)
-    for file in staging.iterdir():
-        file.unlink()
-    staging.rmdir()
     duplicates = rows - kept - quarantined.height
     return Loaded(rows, kept, duplicates, quarantined, parts)
+
+
+def _malformed(row: Malformed, table: Table, gate: Gate) -> tuple[int, str, str]:
+    shopper = json.loads(row.row).get("shopper_id") if table.column("shopper_id") else None
+    if shopper and gate.forgotten([shopper]):
+        return row.line, FORGOTTEN, ""
+    return row.line, row.reason, row.row
 
 
 def _quarantine(table: Table, file: str, refused: list[pl.DataFrame], at: datetime) -> pl.DataFrame:
@@ -143,7 +156,7 @@ def _check(chunk: pl.DataFrame, table: Table, gate: Gate, offset: int) -> tuple[
     numbered = typed.with_columns(pl.int_range(offset, offset + chunk.height, dtype=pl.Int64).alias(ROW))
     bad = pl.DataFrame({ROW: bad_rows}).join(reasons, on=ROW, how="left", maintain_order="left")
     lost = bad[ROW].is_in(forgotten.implode())
-    texts = pl.Series("row", _json_lines(chunk[bad_rows.to_list()]), pl.String)
+    texts = pl.Series("row", _json_lines(chunk[bad_rows.to_list()], table), pl.String)
     bad = bad.with_columns(
         pl.when(lost).then(pl.lit(FORGOTTEN)).otherwise("reason").alias("reason"),
         pl.when(lost).then(pl.lit("")).otherwise(texts).alias("row"),
@@ -174,8 +187,21 @@ def _forgotten_rows(typed: pl.DataFrame, gate: Gate) -> pl.Series:
     return typed["shopper_id"].is_in(list(gone)).fill_null(False).arg_true().cast(pl.Int64).alias(ROW)
 
 
-def _json_lines(frame: pl.DataFrame) -> list[str]:
-    return frame.write_ndjson().splitlines() if frame.height else []
+def _json_lines(frame: pl.DataFrame, table: Table) -> list[str]:
+    """Each row as JSON; a number that JSON cannot write (NaN, infinite) as text, lest it be taken for missing."""
+    odd = [
+        name
+        for name, kind in frame.schema.items()
+        if kind.is_float() and not frame[name].is_finite().all() and not _is_id(table, name)
+    ]
+    plain = frame.with_columns(pl.col(odd).cast(pl.String))
+    return plain.write_ndjson().removesuffix("\n").split("\n") if frame.height else []
+
+
+def _is_id(table: Table, name: str) -> bool:
+    """Where ids came as floats, NaN is how a missing one is written."""
+    column = table.column(name)
+    return column is not None and column.kind in ("id", "text")
 
 
 def _raw_rows(source: Rows, rows: list[int]) -> list[str]:
@@ -184,106 +210,6 @@ def _raw_rows(source: Rows, rows: list[int]) -> list[str]:
     start = 0
     for chunk in source.chunks():
         here = [row for row in rows if start <= row < start + chunk.height]
-        texts.update(zip(here, _json_lines(chunk[[row - start for row in here]]), strict=True))
+        texts.update(zip(here, _json_lines(chunk[[row - start for row in here]], source.table), strict=True))
         start += chunk.height
     return [texts[row] for row in rows]
-
-
-def _with_keys(frame: pl.DataFrame) -> pl.DataFrame:
-    """Add the row's key: MD5 of its event_id, or of all its values. Stable over versions of every library."""
-    content = ", ".join(
-        f"""CASE WHEN "{name}" IS NOT NULL THEN '{name.replace("'", "''")}=' || "{name}"::VARCHAR END"""
-        for name in sorted(frame.columns)
-        if name != ROW and name != "event_id"
-    )
-    text = f"concat_ws({_SEPARATOR}, {content})"
-    if "event_id" in frame.columns:
-        text = f"CASE WHEN event_id IS NOT NULL THEN 'event_id=' || event_id ELSE {text} END"
-    query = (
-        "SELECT * EXCLUDE (t), md5_number_upper(t) AS _key_high, md5_number_lower(t) AS _key_low "  # noqa: S608
-        f"FROM (SELECT *, {text} AS t FROM chunk)"
-    )
-    with _connect() as connection:
-        connection.register("chunk", frame.to_arrow())
-        whole = pl.from_arrow(connection.sql(query).to_arrow_table())
-    assert isinstance(whole, pl.DataFrame)
-    times = [
-        pl.col(name).dt.convert_time_zone("UTC") for name, kind in whole.schema.items() if isinstance(kind, pl.Datetime)
-    ]
-    whole = whole.with_columns(times)
-    if "event_id" not in frame.columns:
-        return whole
-    own = pl.format("auto-{}-{}", *(pl.col(name) for name in KEY_COLUMNS))
-    return whole.with_columns(pl.coalesce("event_id", own).alias("event_id"))
-
-
-def _append(
-    table: Table, staging: Path, folder: Path, held: tuple[Part, ...], now: datetime
-) -> tuple[tuple[Part, ...], int, list[int]]:
-    """Write the staged rows whose key is new; the first of several stays."""
-    part = _new_part(table, folder)
-    nothing = "SELECT 0::UBIGINT AS _key_high, 0::UBIGINT AS _key_low LIMIT 0"
-    earlier = _files([str(folder / entry.file) for entry in held])
-    old = f"SELECT _key_high, _key_low FROM read_parquet({earlier})" if held else nothing  # noqa: S608
-    fresh = f"read_parquet({_files([str(staging / '*.parquet')])}, union_by_name=true)"
-    repeated = "SELECT _key_high, _key_low, min(_row) AS first FROM fresh GROUP BY 1, 2 HAVING count(*) > 1"
-    query = (
-        f"SELECT fresh.* EXCLUDE (_row), TIMESTAMPTZ '{now.isoformat()}' AS {INGESTED_AT} FROM fresh "  # noqa: S608
-        f"ANTI JOIN ({old}) AS old USING (_key_high, _key_low) "
-        "LEFT JOIN repeated USING (_key_high, _key_low) WHERE first IS NULL OR first = _row"
-    )
-    with _connect() as connection:
-        connection.execute(f"CREATE VIEW fresh AS SELECT * FROM {fresh}")  # noqa: S608
-        connection.execute(f"CREATE TEMP TABLE repeated AS {repeated}")
-        connection.execute(f"COPY ({query}) TO '{_quoted(part)}' (FORMAT parquet, COMPRESSION zstd)")
-    entry = _describe(part, folder)
-    if entry.rows == 0:
-        part.unlink()
-        return held, 0, []
-    return (*held, entry), entry.rows, []
-
-
-def _replace(
-    table: Table, staging: Path, folder: Path, held: tuple[Part, ...], now: datetime
-) -> tuple[tuple[Part, ...], int, list[int]]:
-    """Fold the staged rows into the table: a new key is added, a known one replaced, an equal row is a duplicate."""
-    key = list(table.key)
-    fresh = pl.concat([pl.read_parquet(file) for file in sorted(staging.glob("*.parquet"))], how="diagonal_relaxed")
-    first = fresh.unique(key, keep="first", maintain_order=True)
-    content = list(KEY_COLUMNS)
-    conflicts = fresh.join(first, on=[*key, *content], how="anti")[ROW].to_list()
-    old = pl.concat([pl.read_parquet(folder / part.file) for part in held] or [first.clear()], how="diagonal_relaxed")
-    kept = first.join(old, on=content, how="anti").drop(ROW) if held else first.drop(ROW)
-    if kept.is_empty():
-        return held, 0, sorted(conflicts)
-    kept = kept.with_columns(pl.lit(now).dt.convert_time_zone("UTC").dt.cast_time_unit("us").alias(INGESTED_AT))
-    whole = kept if not held else pl.concat([old.join(kept, on=key, how="anti"), kept], how="diagonal_relaxed")
-    part = _new_part(table, folder)
-    whole.sort(key).write_parquet(part, compression="zstd")
-    return (_describe(part, folder),), kept.height, sorted(conflicts)
-
-
-def _new_part(table: Table, folder: Path) -> Path:
-    path = folder / table.name / f"{secrets.token_hex(8)}.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def _describe(part: Path, folder: Path) -> Part:
-    counted = pl.scan_parquet(part).select(pl.len(), pl.col("_key_low").cast(pl.Int128).sum().alias("sum")).collect()
-    rows, total = counted.row(0)
-    return Part(file=str(part.relative_to(folder)), rows=int(rows), digest=int(total or 0) % 2**64)
-
-
-def _connect() -> Any:
-    connection = duckdb.connect()
-    connection.execute(f"SET memory_limit = '{_MEMORY}'; SET TimeZone = 'UTC'; SET preserve_insertion_order = false")
-    return connection
-
-
-def _files(paths: list[str]) -> str:
-    return "[" + ", ".join(f"'{_quoted(path)}'" for path in paths) + "]"
-
-
-def _quoted(path: Path | str) -> str:
-    return str(path).replace("'", "''")

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.signals.lake import Lake, Manifest
+from pipelines.signals.csv_files import MALFORMED
+from pipelines.signals.lake import Lake, Manifest, make_durable
+from state.files import draft_beside
 
 FORGOTTEN = "the shopper was forgotten; the row's content is not kept"
 SCHEMA = pl.Schema(
@@ -28,6 +30,7 @@ _WAYS_OUT = (
     ("is not in the", "ingest the table that it refers to, then run `facings quarantine readmit`"),
     ("with other values", "keep one row for each key in your export and ingest again"),
     ("was forgotten", "nothing: the shopper asked to be forgotten"),
+    (MALFORMED, "write each row with as many values as the header has names and ingest again"),
     ("", "correct the value in your export and ingest again"),
 )
 
@@ -40,8 +43,19 @@ def read_quarantine(lake: Lake, manifest: Manifest | None = None) -> pl.DataFram
 
 
 def write_quarantine(lake: Lake, rows: pl.DataFrame) -> tuple[str, ...]:
-    """Write `rows` as one new part, each once however often its file came; return the manifest's entry."""
-    kept = rows.select(SCHEMA.names()).unique(["table", "file", "line", "row"], keep="first", maintain_order=True)
+    """Write `rows` as one new part, each once however often its file came; return the manifest's entry.
+
+    A row that comes again keeps the moment when it first came, and takes the reason that holds now.
+    """
+    place = ["table", "file", "line", "row"]
+    told = rows.select(SCHEMA.names()).unique([*place, "reason"], keep="first", maintain_order=True)
+    newest = rows.with_row_index("_order").group_by([*place, "reason"]).agg(pl.col("_order").max())
+    kept = (
+        told.join(newest, on=[*place, "reason"], maintain_order="left")
+        .sort("_order")
+        .unique(place, keep="last", maintain_order=True)
+        .drop("_order")
+    )
     if kept.is_empty():
         return ()
     digest = hashlib.sha256(kept.drop("at").write_json().encode()).hexdigest()[:16]
@@ -49,9 +63,10 @@ def write_quarantine(lake: Lake, rows: pl.DataFrame) -> tuple[str, ...]:
     path: Path = lake.folder / file
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        draft = path.with_name(f".draft-{path.name}")
+        draft = draft_beside(path)
         kept.write_parquet(draft)
         draft.replace(path)
+        make_durable(path)
     return (file,)
 
 

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from configs.errors import FacingsError
-from pipelines.signals.contract import TABLES, Table
+from pipelines.signals.contract import RESERVED, TABLES, Table
+from pipelines.signals.csv_files import CsvFile, Malformed
 
 CHUNK_ROWS = 1_000_000
+_PLAIN = (
+    pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_integer, pa.types.is_floating,
+    pa.types.is_decimal, pa.types.is_boolean, pa.types.is_date, pa.types.is_timestamp, pa.types.is_time,
+    pa.types.is_null,
+)  # fmt: skip
 
 
-@dataclass(frozen=True)
 class Source:
     """One file of one table."""
 
-    table: Table
-    path: Path
+    def __init__(self, table: Table, path: Path) -> None:
+        self.table = table
+        self.path = path
 
     @property
     def name(self) -> str:
@@ -33,45 +41,31 @@ class Source:
         """Names of the file's columns.
 
         Raises:
-            FacingsError: the file cannot be read, or a name stands twice.
+            FacingsError: the file cannot be read, or a name cannot be used.
         """
-        if self.path.suffix == ".parquet":
-            return [str(name) for name in self._parquet().schema_arrow.names]
-        names = _read_csv(self.path, rows=0).columns
-        if any("_duplicated_" in name for name in names):
-            raise FacingsError(f"{self.path} names a column twice; rename one of them.")
+        names = self._csv.header if self._csv else [str(name) for name in self._parquet().schema_arrow.names]
+        check_names(names, self.path)
         return names
 
     def chunks(self) -> Iterator[pl.DataFrame]:
-        """Yield the rows in order, at most CHUNK_ROWS at a time; CSV values as text.
+        """Yield the rows in order, about CHUNK_ROWS at a time; CSV values as text.
 
         Raises:
-            FacingsError: the file cannot be read, or a column holds what no table has (lists, structures).
+            FacingsError: the file cannot be read, or a column holds what no table has (structures, bytes).
         """
-        if self.path.suffix == ".parquet":
-            yield from self._parquet_chunks()
-        else:
-            whole = _read_csv(self.path)
-            for start in range(0, whole.height, CHUNK_ROWS):
-                yield whole.slice(start, CHUNK_ROWS)
+        yield from self._csv.chunks() if self._csv else self._parquet_chunks()
+
+    def malformed(self) -> list[Malformed]:
+        """Rows that no chunk holds, because they have more or fewer values than there are columns."""
+        return self._csv.malformed() if self._csv else []
 
     def lines(self, rows: list[int]) -> list[int]:
         """Line in a CSV file (the header is line 1) or row number from 1 in a parquet file, for rows counted from 0."""
-        if self.path.suffix == ".parquet":
-            return [row + 1 for row in rows]
-        wanted = set(rows)
-        found: dict[int, int] = {}
-        with self.path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            next(reader, None)
-            line, row = reader.line_num + 1, 0
-            for record in reader:
-                if record:  # a blank line is no row
-                    if row in wanted:
-                        found[row] = line
-                    row += 1
-                line = reader.line_num + 1
-        return [found.get(row, row + 2) for row in rows]
+        return self._csv.lines(rows) if self._csv else [row + 1 for row in rows]
+
+    @cached_property
+    def _csv(self) -> CsvFile | None:
+        return CsvFile(self.path) if self.path.suffix == ".csv" else None
 
     def _parquet(self) -> pq.ParquetFile:
         try:
@@ -82,19 +76,47 @@ class Source:
             ) from None
 
     def _parquet_chunks(self) -> Iterator[pl.DataFrame]:
-        file = self._parquet()
-        for field in file.schema_arrow:
-            kind = column.kind if (column := self.table.column(field.name)) else "text"
-            if pa.types.is_nested(field.type) and not (kind == "list" and pa.types.is_list(field.type)):
-                what = f"{self.path}: column {field.name} is of type {field.type}"
-                raise FacingsError(f"{what}, which no table holds; write plain values.")
-        try:
-            for batch in file.iter_batches(batch_size=CHUNK_ROWS):
-                frame = pl.from_arrow(batch)
-                assert isinstance(frame, pl.DataFrame)
-                yield frame
-        except (pa.ArrowException, OSError) as error:
-            raise FacingsError(f"{self.path} is damaged ({_short(error)}); export it again.") from None
+        with self._parquet() as file:
+            for field in file.schema_arrow:
+                column = self.table.column(field.name)
+                if not _is_plain(field.type, a_list=column is not None and column.kind == "list"):
+                    what = f"{self.path}: column {field.name} is of type {field.type}"
+                    raise FacingsError(f"{what}, which no table holds; write plain values.")
+            try:
+                for batch in file.iter_batches(batch_size=CHUNK_ROWS):
+                    frame = pl.from_arrow(batch)
+                    assert isinstance(frame, pl.DataFrame)
+                    coded = [name for name, kind in frame.schema.items() if kind in (pl.Categorical, pl.Enum)]
+                    yield frame.with_columns(pl.col(coded).cast(pl.String))
+            except (pa.ArrowException, pl.exceptions.PolarsError, UnicodeDecodeError, OSError) as error:
+                raise FacingsError(f"{self.path} is damaged ({_short(error)}); export it again.") from None
+
+
+def check_names(names: Sequence[str], where: Path) -> None:
+    """Refuse names of columns that could be taken for another.
+
+    Raises:
+        FacingsError: a name is empty, stands twice, differs from another in case only, or is the lake's own.
+    """
+    seen: dict[str, str] = {}
+    for place, name in enumerate(names, start=1):
+        if not name.strip():
+            raise FacingsError(f"{where} has no name for column {place}; name it or leave it out.")
+        if name.lower() in RESERVED:
+            raise FacingsError(f"{where} has a column {name}, a name that the lake keeps for itself; rename it.")
+        other = seen.get(name.lower())
+        if other is not None:
+            how = "twice" if other == name else f"and {other}, which differ in case only"
+            raise FacingsError(f"{where} names a column {name} {how}; rename one of them.")
+        seen[name.lower()] = name
+
+
+def _is_plain(kind: pa.DataType, *, a_list: bool) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_plain(kind.value_type, a_list=False)
+    if a_list and (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        return _is_plain(kind.value_type, a_list=False)
+    return any(fits(kind) for fits in _PLAIN)
 
 
 @dataclass(frozen=True)
@@ -116,6 +138,10 @@ class FrameSource:
     def chunks(self) -> Iterator[pl.DataFrame]:
         """Yield all rows at once."""
         yield self.frame
+
+    def malformed(self) -> list[Malformed]:
+        """None: these rows have names."""
+        return []
 
     def lines(self, rows: list[int]) -> list[int]:
         """Return the stated lines."""
@@ -148,15 +174,24 @@ def _is_table(path: Path) -> bool:
     return path.stem in TABLES and path.suffix in {".csv", ".parquet"}
 
 
-def _read_csv(path: Path, rows: int | None = None) -> pl.DataFrame:
-    try:
-        return pl.read_csv(path, infer_schema=False, n_rows=rows)
-    except pl.exceptions.NoDataError:
-        raise FacingsError(f"{path} is empty; export it again or take it out of the folder.") from None
-    except (pl.exceptions.PolarsError, UnicodeDecodeError, OSError) as error:
-        raise FacingsError(
-            f"{path} is not a readable CSV file ({_short(error)}); write it as UTF-8 with commas."
-        ) from None
+def frame_of(rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
+    """Make a frame of JSON objects; a column whose values are of several types becomes text, as in a CSV file."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pl.DataFrame({name: _series(name, [row.get(name) for row in rows]) for name in names})
+
+
+def _series(name: str, values: list[Any]) -> pl.Series:
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {int, float}:
+        values, kinds = [None if value is None else float(value) for value in values], {float}
+    if kinds == {list}:
+        return pl.Series(name, [None if value is None else [str(one) for one in value] for value in values])
+    if len(kinds) == 1 and kinds <= {str, float, bool}:
+        return pl.Series(name, values)
+    if kinds == {int} and all(value is None or abs(value) < 2**63 for value in values):
+        return pl.Series(name, values, pl.Int64)
+    texts = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+    return pl.Series(name, texts, pl.String)
 
 
 def _short(error: Exception) -> str:

@@ -1,0 +1,145 @@
+"""CSV files as they came: every value as text, rows of the wrong length told apart, and the line of each row."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv as pc
+
+from configs.errors import FacingsError
+
+# A row must fit in one block.
+_BLOCK_BYTES = 64 * 1024 * 1024
+MALFORMED = "the row has"
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """A row with more or fewer values than the header has names."""
+
+    line: int
+    reason: str
+    row: str  # as JSON; values without a name are together under ""
+
+
+class CsvFile:
+    """One CSV file: UTF-8, commas, a header; a blank line is no row."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._skipped = 0
+
+    @cached_property
+    def header(self) -> list[str]:
+        """Names of the columns.
+
+        Raises:
+            FacingsError: the file cannot be read, is empty or is not UTF-8.
+        """
+        try:
+            with self.path.open("rb") as file:
+                if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+                    raise FacingsError(f"{self.path} is written in UTF-16; export it as UTF-8.")
+            for _, record in self._records():
+                return record
+        except OSError as error:
+            raise FacingsError(f"{self.path} cannot be read ({error.strerror}); check its permissions.") from None
+        raise FacingsError(f"{self.path} is empty; export it again or take it out of the folder.")
+
+    def chunks(self) -> Iterator[pl.DataFrame]:
+        """Yield the rows of the right length in order, values as text, an empty value as null.
+
+        Raises:
+            FacingsError: the file is not UTF-8, or a quote is never closed.
+        """
+        self._check_quotes()
+        text = {name: pa.large_string() for name in self.header}
+        skipped = 0
+
+        def skip(_row: object) -> str:
+            nonlocal skipped
+            skipped += 1
+            return "skip"
+
+        try:
+            with pc.open_csv(
+                self.path,
+                read_options=pc.ReadOptions(block_size=_BLOCK_BYTES),
+                parse_options=pc.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+                convert_options=pc.ConvertOptions(
+                    column_types=text, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=True
+                ),
+            ) as reader:
+                for batch in reader:
+                    frame = pl.from_arrow(batch)
+                    assert isinstance(frame, pl.DataFrame)
+                    yield frame
+        except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+            short = " ".join(str(error).split())[:160]
+            raise FacingsError(
+                f"{self.path} is not a readable CSV file ({short}); write it as UTF-8 with commas."
+            ) from None
+        self._skipped = skipped
+
+    def malformed(self) -> list[Malformed]:
+        """Rows of the wrong length; asked for after `chunks` has ended, which found out whether there are any."""
+        if not self._skipped:
+            return []
+        width = len(self.header)
+        found = []
+        for line, record in self._rows():
+            if len(record) != width:
+                reason = f"{MALFORMED} {len(record)} values and the header {width} names; check commas and quotes"
+                row: dict[str, object] = dict(zip(self.header, record, strict=False))
+                if len(record) > width:
+                    row[""] = record[width:]
+                found.append(Malformed(line, reason, json.dumps(row, ensure_ascii=False)))
+        if len(found) != self._skipped:
+            raise FacingsError(f"{self.path} has quotes that can be read in two ways; write quotes in a value twice.")
+        return found
+
+    def lines(self, rows: list[int]) -> list[int]:
+        """Line of each row, counted from 0 among the rows of the right length; the header's line is 1."""
+        wanted, width = set(rows), len(self.header)
+        right = (line for line, record in self._rows() if len(record) == width)
+        found = {row: line for row, line in enumerate(right) if row in wanted}
+        return [found[row] for row in rows]
+
+    def _rows(self) -> Iterator[tuple[int, list[str]]]:
+        records = self._records()
+        next(records, None)
+        return records
+
+    def _records(self, *, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
+        """Yield each record that is no blank line, with the line on which it starts."""
+        csv.field_size_limit(sys.maxsize)
+        with self.path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=strict)
+            line = 1
+            try:
+                for record in reader:
+                    if record:
+                        yield line, record
+                    line = reader.line_num + 1
+            except csv.Error:
+                raise FacingsError(
+                    f"{self.path} has a quote on line {line} that does not pair up; write quotes in a value twice."
+                ) from None
+            except UnicodeDecodeError:
+                raise FacingsError(f"{self.path} is not UTF-8 text; export it as UTF-8.") from None
+
+    def _check_quotes(self) -> None:
+        """A quote that is never closed would swallow the rows after it without a word."""
+        with self.path.open("rb") as file:
+            count = sum(block.count(b'"') for block in iter(lambda: file.read(_BLOCK_BYTES), b""))
+        if count % 2:
+            for _ in self._records(strict=True):
+                pass
