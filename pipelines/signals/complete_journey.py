@@ -6,6 +6,7 @@ dunnhumby released; the package itself calls it simulated. How its rows are take
 - households are shoppers, products are items, one row of a basket is one purchase; its price is what was paid for a
   unit (missing where the quantity is 0). Rows of quantity 0 and of products outside the catalogue are kept.
 - an item's price is its usual shelf price, before any discount: the median over its latest sales.
+- an item's title is its type and, where known, its package size: a type alone is shared by many items.
 - a coupon covers many items: offer_id is coupon and campaign, one row for each item. The data holds no value of a
   coupon and no budget of a campaign; both stay empty.
 - a redemption names no product: it is the product of that coupon which the household bought that day with a coupon
@@ -161,7 +162,11 @@ def _items(products: pl.DataFrame, sales: pl.DataFrame) -> pl.DataFrame:
     ]
     return products.join(sold, on="product_id", how="left").select(
         _id("product_id").alias("item_id"),
-        pl.coalesce("product_type", "product_category", "department").alias("title"),
+        pl.concat_str(
+            [pl.coalesce("product_type", "product_category", "department"), pl.col("package_size").str.strip_chars()],
+            separator=", ",
+            ignore_nulls=True,
+        ).alias("title"),
         "brand",
         _id("manufacturer_id").alias("maker_id"),
         pl.concat_str(path, separator="/", ignore_nulls=True).alias("category"),

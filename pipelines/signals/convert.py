@@ -39,10 +39,10 @@ def convert(frame: pl.DataFrame, table: Table) -> tuple[pl.DataFrame, dict[str, 
     for column in table.columns:
         if column.name not in frame.columns:
             continue
-        raw = frame[column.name]
-        given = raw.str.strip_chars() != "" if raw.dtype == pl.String else raw.is_not_null()
-        given = given.fill_null(False)
-        lost = typed[column.name].is_null() & given
+        lost = typed[column.name].is_null()
+        if lost.any():
+            raw = frame[column.name]
+            lost &= (raw.str.strip_chars() != "").fill_null(False) if raw.dtype == pl.String else raw.is_not_null()
         if lost.any():
             unreadable[column.name] = lost
     return typed, unreadable

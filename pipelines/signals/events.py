@@ -90,7 +90,7 @@ def _value(column: Column, value: Any) -> Any:
             text = _text(column.name, value)
             if column.choices and text not in column.choices:
                 raise _BadValueError(f"{column.name} is not one of the known values")
-            if column.pattern and not re.match(column.pattern, text):
+            if column.pattern and not re.fullmatch(column.pattern, text):
                 raise _BadValueError(f"{column.name} is not written as expected")
             return text
 

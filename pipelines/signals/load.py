@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -98,7 +99,7 @@ def load(source: Rows, lake_folder: Path, held: tuple[Part, ...], gate: Gate) ->
     """
     table = source.table
     rows, refused, staged = 0, [], Staged(table, lake_folder, gate.now)
-    with staged:
+    with closing(staged):
         for chunk in source.chunks():
             good, bad = _check(chunk, table, gate, rows)
             if not bad.is_empty():

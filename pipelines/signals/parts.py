@@ -34,10 +34,8 @@ class Staged:
         self._keys: list[Keys] = []
         self._numbers: list[pl.Series] = []
 
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_error: object) -> None:
+    def close(self) -> None:
+        """End the file; only then may it be read."""
         if self._writer:
             self._writer.close()
 
