@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import click
@@ -22,7 +23,16 @@ def settings_of(context: click.Context) -> Settings:
 
 def show(result: Any, lines: list[str], *, as_json: bool) -> None:
     """Print `result` as JSON, or `lines` for people."""
-    click.echo(json.dumps(result, default=str, ensure_ascii=False) if as_json else "\n".join(lines))
+    click.echo(json.dumps(_valid(result), default=str, ensure_ascii=False) if as_json else "\n".join(lines))
+
+
+def _valid(value: Any) -> Any:
+    """JSON knows neither NaN nor infinity: what is not a finite number is null."""
+    if isinstance(value, dict):
+        return {key: _valid(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_valid(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def progress(line: str) -> None:

@@ -42,7 +42,7 @@ class RetrainResult(BaseModel):
     recipe: str
     gate: GateDecision | None
     others: dict[str, GateDecision]  # further candidates that were judged, by label
-    metrics: dict[str, dict[str, float]]
+    metrics: dict[str, dict[str, float | None]]  # none: not defined on this data, as diversity without categories
     snapshot: str | None
     reasons: list[str]
     report: str | None

@@ -18,7 +18,8 @@ from pipelines.training.dataset import Moments
 from pipelines.training.promote import Champion
 
 DEFAULT_RECIPE = "blend"
-BASELINES = ("popularity", "personal_frequency")
+STAND_IN = "popularity"
+BASELINES = (STAND_IN, "personal_frequency")
 PLAN_FILE, RESULT_FILE = "plan.json", "result.json"
 _ROOT = Path(__file__).resolve().parents[2]
 # What shapes a model and its judgement: a change here makes another run, a change of a page or a verb does not.
@@ -73,12 +74,17 @@ class Plan(BaseModel):
 def recipes_asked(references: Sequence[str], champion: Champion | None) -> list[Recipe]:
     """Return the recipes to try: those named, or the champion's own, or the default where nothing serves.
 
+    While popularity stands in for want of a better model, the default is tried beside it every time.
+
     Raises:
         UsageError: a recipe does not exist or is wrong.
     """
     if references:
         return _distinct(load_recipe(reference) for reference in references)
-    return [champion.recipe if champion else load_recipe(DEFAULT_RECIPE)]
+    if champion is None:
+        return [load_recipe(DEFAULT_RECIPE)]
+    stand_in = model_fingerprint(champion.recipe) == model_fingerprint(load_recipe(STAND_IN))
+    return _distinct([champion.recipe, *([load_recipe(DEFAULT_RECIPE)] if stand_in else [])])
 
 
 def split_rules(asked: Sequence[Recipe], champion: Champion | None) -> Recipe:

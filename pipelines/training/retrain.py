@@ -7,6 +7,7 @@ ended is not done again.
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from functools import partial
@@ -260,7 +261,7 @@ def _finish(job: Job, plan: Plan, verdict: Verdict, version: Version, snapshot: 
         recipe=version.tags["recipe"],
         gate=verdict.gate,
         others=others,
-        metrics=summaries(plan, folder),
+        metrics=_defined(summaries(plan, folder)),
         snapshot=snapshot,
         reasons=verdict.gate.reasons,
         report=str(report_path(job.settings, plan)),
@@ -272,6 +273,14 @@ def _finish(job: Job, plan: Plan, verdict: Verdict, version: Version, snapshot: 
     for other in job.settings.paths.runs.iterdir():
         _drop_models(other)
     return result
+
+
+def _defined(metrics: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
+    """JSON has no NaN: a metric that is not defined on this data is null."""
+    return {
+        label: {name: value if math.isfinite(value) else None for name, value in own.items()}
+        for label, own in metrics.items()
+    }
 
 
 def _drop_models(folder: Path) -> None:

@@ -24,7 +24,7 @@ from pipelines.training.candidates import (
 from pipelines.training.compare import model_card, report_page
 from pipelines.training.dataset import FEATURE_SERVICE
 from pipelines.training.gate import GateDecision, Kind, decide
-from pipelines.training.plan import Candidate, Plan, Role, commit, model_fingerprint
+from pipelines.training.plan import STAND_IN, Candidate, Plan, Role, commit, model_fingerprint
 from pipelines.training.promote import REFUSED
 from pipelines.training.tracking import CHALLENGER, RECIPE_FILE, Tracking, Version
 from state.files import write_atomic
@@ -61,7 +61,7 @@ def judge(plan: Plan, folder: Path) -> Verdict:
     """Put what could be published through the gate, and choose one.
 
     The best replacement that passes is chosen; else the refreshed champion; where nothing passes, the one that came
-    nearest is set aside as the challenger.
+    nearest is set aside as the challenger. Where nothing ever served and nothing passes, popularity is published.
     """
     frames = {candidate.label: read_shoppers(folder, candidate.label) for candidate in plan.candidates}
     if plan.champion is not None:
@@ -73,6 +73,13 @@ def judge(plan: Plan, folder: Path) -> Verdict:
     ]
     replacements = sum(candidate.role is Role.CHALLENGER for candidate in tried) if plan.champion else 1
     decisions = {candidate.label: _decide(plan, candidate, frames, replacements) for candidate in tried}
+    if plan.champion is None and not any(decision.passed for decision in decisions.values()):
+        # A shop's first run must leave something that serves: best-sellers, until a better model passes.
+        stand_in = next(candidate for candidate in plan.candidates if candidate.label == _popularity(plan))
+        why = [f"{label}: {reason}" for label, decision in decisions.items() for reason in decision.reasons[:1]]
+        reasons = [*why, f"{stand_in.label} serves until a better model passes"]
+        decision = _decide(plan, stand_in, frames, replacements)
+        decisions[stand_in.label] = decision.model_copy(update={"reasons": reasons})
     ranked = sorted(
         decisions,
         key=lambda label: (
@@ -138,7 +145,7 @@ def report_path(settings: Settings, plan: Plan) -> Path:
 def _decide(plan: Plan, candidate: Candidate, frames: dict[str, pd.DataFrame], replacements: int) -> GateDecision:
     ours = frames[candidate.label]
     if plan.champion is None:
-        kind, references = Kind.FIRST, [_label_of(plan, load_recipe("popularity"))]
+        kind, references = Kind.FIRST, [_popularity(plan)]
     elif candidate.role is Role.REFRESHED:
         kind, references = Kind.REFRESH, [CHAMPION_LABEL]
     else:
@@ -155,8 +162,8 @@ def _decide(plan: Plan, candidate: Candidate, frames: dict[str, pd.DataFrame], r
     )
 
 
-def _label_of(plan: Plan, recipe: Recipe) -> str:
-    wanted = model_fingerprint(recipe)
+def _popularity(plan: Plan) -> str:
+    wanted = model_fingerprint(load_recipe(STAND_IN))
     return next(other.label for other in plan.candidates if model_fingerprint(other.recipe) == wanted)
 
 

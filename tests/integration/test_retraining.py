@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -234,3 +235,25 @@ def test_the_verbs_print_one_json_object_and_an_unknown_recipe_is_wrong_usage(
     assert "version 1" in shell.invoke(facings, ["history"]).stdout
     assert isinstance(shell.invoke(facings, ["retrain", "--recipe", "nonesuch"]).exception, UsageError)
     assert isinstance(shell.invoke(facings, ["rollback"]).exception, FacingsError)
+
+
+def test_where_no_model_beats_the_best_sellers_they_are_published_until_one_does(tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    random = np.random.default_rng(1)
+    times = pd.Timestamp("2025-03-01", tz="UTC") - pd.to_timedelta(random.random(400) * 80, unit="D")
+    pd.DataFrame(
+        {
+            "shopper_id": random.integers(0, 25, 400).astype(str),
+            "item_id": random.choice(30, 400, p=(weights := 0.8 ** np.arange(30)) / weights.sum()).astype(str),
+            "event_type": "purchase",
+            "event_time": times.astype("datetime64[us, UTC]"),
+        }
+    ).to_parquet(folder / "interactions.parquet")
+    settings = load_settings(home=tmp_path / "home")
+    first = run(settings, folder=folder)
+    assert (first.status, first.recipe) == ("published", "popularity")
+    assert first.reasons[0].startswith("blend: first: ") and first.reasons[-1].endswith("until a better model passes")
+    assert first.metrics["blend"]["diversity"] is None, "no categories: not defined, and JSON has no NaN"
+    again = run(settings)
+    assert (again.status, again.recipe) == ("refused", "blend"), "the default recipe is tried beside the stand-in"
