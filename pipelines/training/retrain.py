@@ -210,7 +210,7 @@ def _carry_out(job: Job, plan: Plan) -> RetrainResult:
     if plan.champion is not None:
         job.step("measure champion", partial(bench.champion, _evaluation_of(job.tracking, plan.champion)))
     verdict = job.step("gate", lambda: judge(plan, folder))
-    for sentence in verdict.gate.reasons:
+    for sentence in verdict.reasons:
         job.progress(f"  {sentence}")
     job.step(f"refit {verdict.chosen}", lambda: bench.serving(verdict.chosen))
     _still_the_same(job, plan)
@@ -263,7 +263,7 @@ def _finish(job: Job, plan: Plan, verdict: Verdict, version: Version, snapshot: 
         others=others,
         metrics=_defined(summaries(plan, folder)),
         snapshot=snapshot,
-        reasons=verdict.gate.reasons,
+        reasons=verdict.reasons,
         report=str(report_path(job.settings, plan)),
         run=plan.key,
         seconds=job.seconds,

@@ -41,11 +41,17 @@ class Verdict(BaseModel):
     chosen: str
     passed: bool
     decisions: dict[str, GateDecision]
+    notes: tuple[str, ...] = ()
 
     @property
     def gate(self) -> GateDecision:
         """The decision on the chosen candidate."""
         return self.decisions[self.chosen]
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why it came so: the run's own notes, then the sentences of the decision."""
+        return [*self.notes, *self.gate.reasons]
 
     @property
     def summary(self) -> str:
@@ -73,13 +79,13 @@ def judge(plan: Plan, folder: Path) -> Verdict:
     ]
     replacements = sum(candidate.role is Role.CHALLENGER for candidate in tried) if plan.champion else 1
     decisions = {candidate.label: _decide(plan, candidate, frames, replacements) for candidate in tried}
+    notes: tuple[str, ...] = ()
     if plan.champion is None and not any(decision.passed for decision in decisions.values()):
         # A shop's first run must leave something that serves: best-sellers, until a better model passes.
         stand_in = next(candidate for candidate in plan.candidates if candidate.label == _popularity(plan))
-        why = [f"{label}: {reason}" for label, decision in decisions.items() for reason in decision.reasons[:1]]
-        reasons = [*why, f"{stand_in.label} serves until a better model passes"]
-        decision = _decide(plan, stand_in, frames, replacements)
-        decisions[stand_in.label] = decision.model_copy(update={"reasons": reasons})
+        why = (f"{label}: {reason}" for label, decision in decisions.items() for reason in decision.reasons[:1])
+        notes = (*why, f"{stand_in.label} serves until a better model passes")
+        decisions[stand_in.label] = _decide(plan, stand_in, frames, replacements)
     ranked = sorted(
         decisions,
         key=lambda label: (
@@ -88,7 +94,7 @@ def judge(plan: Plan, folder: Path) -> Verdict:
             decisions[label].mean_challenger,
         ),
     )
-    verdict = Verdict(chosen=ranked[-1], passed=decisions[ranked[-1]].passed, decisions=decisions)
+    verdict = Verdict(chosen=ranked[-1], passed=decisions[ranked[-1]].passed, decisions=decisions, notes=notes)
     write_atomic(folder / DECISION_FILE, verdict.model_dump_json(indent=1))
     return verdict
 
