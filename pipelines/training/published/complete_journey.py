@@ -257,9 +257,7 @@ def _figure(name: str, setting: str, metric: str, frame: pd.DataFrame, reference
     )
 
 
-def _differences(
-    name: str, frames: dict[str, pd.DataFrame], measured: dict[str, _Measured]
-) -> list[Difference]:
+def _differences(name: str, frames: dict[str, pd.DataFrame], measured: dict[str, _Measured]) -> list[Difference]:
     return [
         difference(
             frames[setting],

@@ -23,7 +23,7 @@ class Figure(BaseModel):
     metric: str
     ours: float
     reference: float | None = Field(None, description="the published value; none: nobody published one")
-    tolerance: float = Field(0.00005, description="how far ours may lie from it: half of the last digit given, or noise")
+    tolerance: float = Field(0.00005, description="how far ours may lie from it: half of the last digit, or noise")
 
     @property
     def match(self) -> bool | None:

@@ -1,0 +1,68 @@
+"""`facings benchmark`: a published table under its own protocol, our recipes beside it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from cli.output import json_option, progress, settings_of, show
+from configs.errors import UsageError
+
+# name: (module, folder below the published data, recipes measured when none is named)
+TABLES: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
+    "complete-journey": ("complete_journey", None, ("lightfm", "blend")),
+    "movielens-lightfm": ("movielens_lightfm", "ml-100k", ()),
+}
+
+
+@click.command(epilog="Example: facings benchmark complete-journey --recipe lightfm --seeds 3 --out lists.csv")
+@click.argument("name", metavar="NAME")
+@click.option("--data", type=click.Path(path_type=Path), help="The data's folder; complete-journey brings its own.")
+@click.option("--recipe", "recipes", multiple=True, metavar="R", help="A recipe to measure; may be repeated.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the test lists (.csv or .parquet).")
+@click.option(
+    "--seeds", type=click.IntRange(1, 100), default=1, show_default=True, help="Figures are means over seeds."
+)
+@click.option("--peers", is_flag=True, help="Measure also what a peer's user would use instead.")
+@json_option
+@click.pass_context
+def benchmark(
+    context: click.Context,
+    name: str,
+    data: Path | None,
+    recipes: tuple[str, ...],
+    out: Path | None,
+    seeds: int,
+    peers: bool,
+    as_json: bool,
+) -> None:
+    """Reproduce the published table NAME (complete-journey or movielens-lightfm), then measure our recipes.
+
+    The published baselines come first: a figure of ours counts only where they are met. The lists of --out hold recipe,
+    setting, user, rank (from 1) and item, in the data's own ids, of the first seed. Exit code 1 when a published figure
+    was not met.
+    """
+    settings_of(context)
+    if name not in TABLES:
+        raise UsageError(f"There is no table {name!r}; there are {', '.join(TABLES)}.")
+    if out is not None and out.suffix not in {".csv", ".parquet"}:
+        raise UsageError(f"--out {out} must end in .csv or .parquet.")
+    from importlib import import_module
+
+    from configs.recipe import load_recipe
+    from pipelines.training.batch import write_table
+
+    module, folder, usual = TABLES[name]
+    known = os.environ.get("FACINGS_BENCHMARK_DATA")
+    if data is None and folder is not None and known:
+        data = Path(known) / folder
+    table = import_module(f"pipelines.training.published.{module}").run(
+        data, [load_recipe(recipe) for recipe in recipes or usual], seeds=seeds, peers=peers, progress=progress
+    )
+    if out is not None:
+        write_table(table.lists, out)
+    show(table.result(), table.text(), as_json=as_json)
+    if not table.reproduced:
+        context.exit(1)
