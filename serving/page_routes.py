@@ -114,7 +114,8 @@ def page_routes(pages: Pages) -> list[Route]:
 def qr_svg(address: str) -> str:
     """Return `address` as a QR code: an SVG without size or colours of its own beyond ink, with a quiet zone."""
     out = io.BytesIO()
-    code = segno.make(address, error="m", micro=False)
+    # Level L, raised by segno where that costs nothing: larger squares reach further than a repair of dirt on glass.
+    code = segno.make(address, error="l", micro=False)
     code.save(out, kind="svg", xmldecl=False, omitsize=True, border=4, dark="#1e1c18", light="#ffffff")
     return out.getvalue().decode()
 

@@ -1,7 +1,7 @@
 // One offer as a card, for the screen and for the phone. Everything from the data goes in as text, never as markup.
 
 import { placeholder } from "./placeholder.js";
-import { calm, money, nameOf } from "./text.js";
+import { calm, kindOf, money, nameOf } from "./text.js";
 import { wordFor } from "./words.js";
 
 /** Make an element: `make("p", "reason", "A best-seller")`; children may be text or elements. */
@@ -22,9 +22,10 @@ export function card(item, view) {
   return made;
 }
 
+// Who made it; where nobody is named, what kind of thing it is. Never what the title says already.
 function brandLine(item, name, words) {
-  const brand = wordFor(words.brands, item.brand) ?? calm(item.brand);
-  return brand && brand !== name ? make("p", "brand", brand) : null;
+  const line = (wordFor(words.brands, item.brand) ?? calm(item.brand)) || kindOf(item.category);
+  return line && line.toLowerCase() !== name.toLowerCase() ? make("p", "brand", line) : null;
 }
 
 function art(item, name, view) {

@@ -85,12 +85,24 @@ function room() {
 function draw() {
   const slate = shown.personal?.slate ?? shown.anonymous;
   const items = (slate?.items ?? []).slice(0, room());
-  const face = JSON.stringify([slate?.recommendation_id, items, slate?.shopper_greeting, slate?.qr_svg, slate?.phone_note, shown.refusal]);
-  if (face === shown.drawn) return; // the same slate again, only its time was extended
-  shown.drawn = face;
+  if (sameFace(slate, items)) return;
   stage.replaceChildren(items.length ? offersPage(slate, items) : quietPage());
   for (const text of stage.querySelectorAll("h1, .price")) fit(text);
   for (const text of stage.querySelectorAll(".title")) fit(text);
+}
+
+// Whether the display already says all this. A slate that is decided again with the same outcome gets its new code and
+// is otherwise left alone: nothing moves before the eyes of those who are reading it.
+function sameFace(slate, items) {
+  const told = items.map(({ item_id, title, brand, category, image_url, reason, offer, price }) =>
+    [item_id, title, brand, category, image_url, reason, offer?.price ?? price, offer?.was, offer?.discount]);
+  const whose = [slate?.personal === false, slate?.shopper_greeting, Boolean(slate?.qr_svg), slate?.phone_note];
+  const face = JSON.stringify([told, whose, shown.refusal]);
+  const same = face === shown.drawn;
+  shown.drawn = face;
+  const code = same && stage.querySelector(".along img");
+  if (code) code.src = codeImage(slate);
+  return same;
 }
 
 function offersPage(slate, items) {
@@ -132,11 +144,15 @@ function storeLine() {
 }
 
 // The code is shown as an image, so that nothing in it can run.
+function codeImage(slate) {
+  return `data:image/svg+xml,${encodeURIComponent(slate.qr_svg)}`;
+}
+
 function along(slate) {
   if (!slate.qr_svg || !slate.phone_url) return null;
   const code = new Image();
   code.alt = words.qrAlt;
-  code.src = `data:image/svg+xml,${encodeURIComponent(slate.qr_svg)}`;
+  code.src = codeImage(slate);
   return make("div", "along", code, make("div", "", make("p", "line", words.takeAlong), make("p", "note", slate.phone_note || words.scan)));
 }
 

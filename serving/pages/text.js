@@ -24,6 +24,12 @@ export function leaf(category) {
   return calm(steps[steps.length - 1] ?? "");
 }
 
+/** The second step of a category path, or the only one: “GROCERY/SOFT DRINKS/CANS” reads “Soft drinks”. */
+export function kindOf(category) {
+  const [department, kind] = String(category ?? "").split("/");
+  return calm(kind || department);
+}
+
 /** What to call an item: its title, else the kind of thing it is, else its maker, else its number. */
 export function nameOf(item, words) {
   return calm(item.title) || leaf(item.category) || calm(item.brand) || words.item(item.item_id);

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from stage import PHONE_URL, STORE, Stage, item, slate, wait_for_heading, wait_for_items
 
+from serving.page_routes import qr_svg
+
 pytestmark = pytest.mark.browser
 
 Visit = Callable[..., Any]
@@ -55,6 +57,16 @@ def test_an_offer_has_its_price_its_old_price_and_its_discount(visit: Visit, sta
     assert reduced.locator(".title").text_content() == "Soft drinks 12/18&15pk can car"
     assert full.locator(".now").text_content() == "$3.50"
     assert full.locator(".was").count() == full.locator(".badge").count() == 0
+
+
+def test_the_same_offers_decided_again_move_nothing_but_the_code(visit: Visit, stage: Stage) -> None:
+    page = visit(f"{stage.url}/screens/window")
+    wait_for_heading(page, "Today’s favourites")
+    page.evaluate("document.querySelector('.card').dataset.mark = 'old'")
+    before = page.get_attribute(".along img", "src")
+    stage.tell("idle", slate(recommendation_id="again", qr_svg=qr_svg("http://192.168.1.20:8080/c/another")))
+    page.wait_for_function("before => document.querySelector('.along img').src !== before", arg=before)
+    assert page.locator(".card").first.get_attribute("data-mark") == "old"
 
 
 def test_a_personal_slate_ends_by_itself_with_no_network(visit: Visit, stage: Stage) -> None:
