@@ -18,10 +18,10 @@ from sqlalchemy import (
     Text,
     delete,
     func,
-    insert,
     select,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
 from state.engine import metadata
 
@@ -45,26 +45,24 @@ def append_events(engine: Engine, rows: Sequence[dict[str, Any]], at: datetime) 
     When it returns, they survive a power cut (SQLite in WAL mode with synchronous=FULL).
     """
     first = {str(row["event_id"]): row for row in reversed(rows)}
+    whole = [
+        {
+            "event_id": name,
+            "shopper_id": str(row["shopper_id"]),
+            "body": json.dumps(row, ensure_ascii=False),
+            "received_at": at,
+            "taken": False,
+        }
+        for name, row in first.items()
+    ]
+    make = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+    kept = 0
     with engine.begin() as connection:
-        known: set[str] = set()
-        ids = list(first)
-        for start in range(0, len(ids), _CHUNK):
-            part = select(events.c.event_id).where(events.c.event_id.in_(ids[start : start + _CHUNK]))
-            known.update(connection.execute(part).scalars())
-        fresh = [
-            {
-                "event_id": name,
-                "shopper_id": str(row["shopper_id"]),
-                "body": json.dumps(row, ensure_ascii=False),
-                "received_at": at,
-                "taken": False,
-            }
-            for name, row in first.items()
-            if name not in known
-        ]
-        if fresh:
-            connection.execute(insert(events), fresh)
-    return len(fresh)
+        for start in range(0, len(whole), _CHUNK):
+            # One statement tells new from known, so that two batches at once cannot both take an id for new.
+            new = make(events).values(whole[start : start + _CHUNK]).on_conflict_do_nothing()
+            kept += len(connection.execute(new.returning(events.c.event_id)).all())
+    return kept
 
 
 def waiting_events(engine: Engine, limit: int = 100_000) -> list[dict[str, Any]]:

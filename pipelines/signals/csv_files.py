@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import sys
@@ -60,7 +61,7 @@ class CsvFile:
         Raises:
             FacingsError: the file is not UTF-8, or a quote is never closed.
         """
-        self._check_quotes()
+        self._check_whole()
         text = {name: pa.large_string() for name in self.header}
         skipped = 0
 
@@ -136,10 +137,17 @@ class CsvFile:
             except UnicodeDecodeError:
                 raise FacingsError(f"{self.path} is not UTF-8 text; export it as UTF-8.") from None
 
-    def _check_quotes(self) -> None:
-        """A quote that is never closed would swallow the rows after it without a word."""
-        with self.path.open("rb") as file:
-            count = sum(block.count(b'"') for block in iter(lambda: file.read(_BLOCK_BYTES), b""))
-        if count % 2:
+    def _check_whole(self) -> None:
+        """Refuse bytes that are no text, and a quote that is never closed: it would swallow the rows after it."""
+        decoder, quotes = codecs.getincrementaldecoder("utf-8")(), 0
+        try:
+            with self.path.open("rb") as file:
+                for block in iter(lambda: file.read(_BLOCK_BYTES // 8), b""):
+                    decoder.decode(block)
+                    quotes += block.count(b'"')
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            raise FacingsError(f"{self.path} is not UTF-8 text; export it as UTF-8.") from None
+        if quotes % 2:
             for _ in self._records(strict=True):
                 pass

@@ -101,7 +101,7 @@ def append(staged: Staged, held: tuple[Part, ...]) -> tuple[tuple[Part, ...], in
         new = new.scatter(again[ROW], False) if len(again) else new
     kept = int(new.sum())
     if kept == 0:
-        staged.path.unlink()
+        staged.path.unlink(missing_ok=True)
         return held, 0
     if kept < len(new):
         staged.keep(new)
@@ -130,6 +130,8 @@ def replace(staged: Staged, held: tuple[Part, ...]) -> tuple[tuple[Part, ...], i
         The table's parts, how many rows were kept, and where rows stand (counted from 0 in the source) that have the
         key of an earlier row of the same source and other values.
     """
+    if not staged.path.exists():  # not one row could be parted into columns
+        return held, 0, []
     folder, key, content = staged.folder, list(staged.table.key), list(KEY_COLUMNS)
     fresh = pl.read_parquet(staged.path).with_columns(staged.numbers.alias(ROW))
     staged.path.unlink()

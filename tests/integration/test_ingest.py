@@ -1,4 +1,4 @@
-"""A folder of tables through the real command: what is kept, what a second time changes, what a later folder replaces."""
+"""A folder of tables through the real command: what is kept, what comes twice, what a later folder replaces."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_an_attribute_may_change_its_type_between_ingests(home: Path, tmp_path: 
 
 
 def test_ids_and_texts_come_back_as_they_went_in(home: Path, tmp_path: Path, lake: Lake) -> None:
-    odd = ["o'Brien \"x\"/..\\", "é漢字\u2028z", "007", "a\nb", "x" * 200_000, "NULL"]
+    odd = ['o\'Brien "x"/..\\', "é漢字\u2028z", "007", "a\nb", "x" * 200_000, "NULL"]
     frame = pl.DataFrame({"shopper_id": odd}).with_columns(
         item_id=pl.lit("i"), event_type=pl.lit("view"), event_time=pl.lit("2026-01-01")
     )

@@ -42,7 +42,7 @@ def test_a_time_is_utc_with_microseconds(text: str, moment: datetime) -> None:
     assert _read("time", [text]) == ([moment], [False])
 
 
-@pytest.mark.parametrize("text", ["01/02/2026", "2026-13-01", "2026-02-30", "1700000000", "soon", "2026-01-01T25:00:00"])
+@pytest.mark.parametrize("text", ["01/02/2026", "2026-13-01", "2026-02-30", "1700000000", "soon", "2026-01-01T25:00"])
 def test_what_is_no_time_is_told_apart(text: str) -> None:
     assert _read("time", [text, None, ""]) == ([None, None, None], [True, False, False])
 
