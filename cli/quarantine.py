@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from cli.output import json_option, progress, settings_of, show
@@ -42,8 +44,12 @@ def quarantine(context: click.Context, action: str, table: str | None, as_json: 
         rows = rows.filter(pl.col("table") == table)
     if action == "explain":
         told = explain(rows).to_dicts()
-        lines = [f"{row['rows']:>9,}  {row['table']}: {row['reason']}; {row['way_out']}" for row in told]
+        lines = [f"{row['rows']:>9,}  {row['table']}: {row['reason']}{_such_as(row)}; {row['way_out']}" for row in told]
     else:
         told = rows.select("table", "file", "line", "reason").to_dicts()
         lines = [f"{row['table']}  {row['file']}:{row['line']}  {row['reason']}" for row in told]
     show(told, lines or ["The quarantine is empty."], as_json=as_json)
+
+
+def _such_as(row: dict[str, Any]) -> str:
+    return f" (such as {', '.join(row['values'])})" if row["values"] else ""

@@ -67,6 +67,11 @@ class Table:
         return tuple(column.name for column in self.columns)
 
 
+def unknown_reason(column: Column, value: str) -> str:
+    """The reason of a row that names what the other table does not hold; at most 40 characters of the value."""
+    return f"{column.name} {value[:40]!r} is not in the {column.refers_to} table"
+
+
 def _id(name: str, *, required: bool = False, refers_to: str | None = None) -> Column:
     return Column(name, "id", required=required, refers_to=refers_to)
 

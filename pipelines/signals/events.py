@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pipelines.signals.contract import RESERVED, TABLES, Column
+from pipelines.signals.contract import RESERVED, TABLES, Column, unknown_reason
 
 _TABLE = TABLES["interactions"]
 _COLUMNS = {column.name: column for column in _TABLE.columns}
@@ -70,7 +70,7 @@ def _row(row: Any, latest: datetime, known_stores: frozenset[str] | None) -> dic
         raise _BadValueError("event_time lies in the future")
     store = kept.get("store_id")
     if known_stores is not None and store is not None and store not in known_stores:
-        raise _BadValueError("store_id is not in the stores table")
+        raise _BadValueError(unknown_reason(_COLUMNS["store_id"], store))
     kept = {name: value for name, value in kept.items() if value is not None}
     if "event_id" not in kept:
         text = json.dumps(kept, sort_keys=True, ensure_ascii=False)

@@ -72,9 +72,12 @@ def ingest(folder: Path, home: Home, *, clock: Clock, settings: Settings, progre
 
 
 def ingest_events(rows: Sequence[dict[str, Any]], home: Home, *, clock: Clock, settings: Settings) -> IngestReport:
-    """Load interactions that came over HTTP, each a mapping of the interactions columns, by the same checks."""
+    """Load interactions that came over HTTP, each a mapping of the interactions columns, by the same checks.
+
+    Waits for an ingest that is under way.
+    """
     source = FrameSource(TABLES["interactions"], "events", frame_of(rows), tuple(range(1, len(rows) + 1)))
-    return _take([source] if rows else [], home, clock, settings, lambda _: None, ())
+    return _take([source] if rows else [], home, clock, settings, lambda _: None, (), wait=True)
 
 
 def readmit(home: Home, *, clock: Clock, settings: Settings, progress: Progress) -> IngestReport:
@@ -96,34 +99,32 @@ def _take(
     warnings: tuple[str, ...],
     *,
     again: bool = False,
+    wait: bool = False,
 ) -> IngestReport:
     lake = Lake(home)
-    with exclusive(home.lake / "ingest.lock", "ingest"):
+    with exclusive(home.lake / "ingest.lock", "ingest", wait=wait):
         lake.clean()
         try:
-            counts = _fold(sources, lake, _gate(lake, settings, clock.now()), progress, again=again)
+            counts = _fold(sources, lake, _gate(lake, settings, clock.now(), again=again), progress)
         finally:
             lake.clean()
     return IngestReport(tables=counts, warnings=warnings, fingerprint=lake.fingerprint())
 
 
-def _fold(
-    sources: Sequence[Source | FrameSource], lake: Lake, gate: Gate, progress: Progress, *, again: bool
-) -> dict[str, TableCount]:
+def _fold(sources: Sequence[Source | FrameSource], lake: Lake, gate: Gate, progress: Progress) -> dict[str, TableCount]:
     """Load the sources and commit; a fault on the way leaves the manifest as it was."""
     before = lake.manifest()
     tables = dict(before.tables)
     counts: dict[str, TableCount] = {}
     waiting = read_quarantine(lake, before)
-    quarantined = [waiting.filter(_STAYS) if again else waiting]
+    quarantined = [waiting.filter(_STAYS) if gate.again else waiting]
     for source in sorted(sources, key=lambda source: LOAD_ORDER.index(source.table.name)):
         name = source.table.name
         loaded = load(source, lake.folder, tables.get(name, ()), gate)
         tables[name] = loaded.parts
         quarantined.append(loaded.quarantined)
         counts[name] = _add(counts.get(name), loaded)
-        if loaded.parts:
-            gate.known.update(_known_ids(lake.folder, {name: loaded.parts}))
+        gate.known.update(_known_ids(lake.folder, {name: loaded.parts}))
         progress(_line(name, counts[name]))
     after = Manifest(tables=tables, quarantine=write_quarantine(lake, pl.concat(quarantined)))
     if after != before:
@@ -131,7 +132,7 @@ def _fold(
     return counts
 
 
-def _gate(lake: Lake, settings: Settings, now: datetime) -> Gate:
+def _gate(lake: Lake, settings: Settings, now: datetime, *, again: bool) -> Gate:
     key = secret(settings.paths, "pseudonym")
     engine = open_engine(settings.state_uri)
     return Gate(
@@ -139,18 +140,28 @@ def _gate(lake: Lake, settings: Settings, now: datetime) -> Gate:
         latest=now + timedelta(seconds=settings.clock_skew_seconds),
         known=_known_ids(lake.folder, lake.manifest().tables),
         forgotten=lambda shoppers: forgotten_among(engine, shoppers, key),
+        again=again,
     )
 
 
 def _known_ids(folder: Path, tables: dict[str, Any]) -> dict[str, pl.Series]:
-    """Ids of those tables that others refer to."""
+    """Ids of those tables that others refer to; none of a table whose rows all went to the quarantine."""
+    none = pl.DataFrame({"id": []}, schema={"id": pl.String})
     referred = {column.refers_to for table in TABLES.values() for column in table.columns if column.refers_to}
     return {
         name: pl.concat(
-            [pl.read_parquet(folder / part.file, columns=[TABLES[name].key[0]]) for part in parts]
+            [
+                none,
+                *(
+                    pl.read_parquet(folder / part.file, columns=[TABLES[name].key[0]]).rename(
+                        {TABLES[name].key[0]: "id"}
+                    )
+                    for part in parts
+                ),
+            ]
         ).to_series()
         for name, parts in tables.items()
-        if name in referred and parts
+        if name in referred
     }
 
 

@@ -68,6 +68,31 @@ def make_durable(file: Path) -> None:
     sync_folder(file.parent.parent)
 
 
+def together(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
+    """Put parts of one table under each other; an attribute whose type changed becomes a number or text.
+
+    Left to itself, polars reads a date beside a number as a count of days and refuses a flag beside a time.
+    """
+    kinds: dict[str, set[pl.DataType]] = {}
+    for frame in frames:
+        for name, kind in frame.collect_schema().items():
+            kinds.setdefault(name, set()).add(kind)
+    common = {name: _common(several - {pl.Null()}) for name, several in kinds.items() if len(several - {pl.Null()}) > 1}
+    alike = [
+        frame.with_columns(pl.col(name).cast(kind) for name, kind in common.items() if name in frame.collect_schema())
+        for frame in frames
+    ]
+    return pl.concat(alike, how="diagonal_relaxed")
+
+
+def _common(kinds: set[pl.DataType]) -> pl.DataType:
+    if all(kind.is_integer() and kind != pl.UInt64 for kind in kinds):
+        return pl.Int64()
+    if all(kind.is_numeric() for kind in kinds) and any(kind.is_float() for kind in kinds):
+        return pl.Float64()
+    return pl.String()
+
+
 class Lake:
     """Read access to the ingested tables of one home."""
 
@@ -107,8 +132,7 @@ class Lake:
     def scan(self, table: str) -> pl.LazyFrame:
         """The table as a polars query, contract columns first; without rows when it was never ingested."""
         schema = {column.name: polars_type(column.kind) for column in TABLES[table].columns}
-        frames = [pl.scan_parquet(path) for path in self.paths(table)]
-        whole = pl.concat([pl.LazyFrame(schema=schema), *frames], how="diagonal_relaxed")
+        whole = together([pl.LazyFrame(schema=schema), *(pl.scan_parquet(path) for path in self.paths(table))])
         return whole.drop([name for name in KEY_COLUMNS if name in whole.collect_schema().names()])
 
     def read(self, table: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -121,6 +145,12 @@ class Lake:
         Raises:
             FacingsError: a column is unknown.
         """
+        try:
+            return self._read(table, columns)
+        except FileNotFoundError:  # an ingest or a forget replaced a part after the manifest was read
+            return self._read(table, columns)
+
+    def _read(self, table: str, columns: Sequence[str] | None) -> pd.DataFrame:
         query = self.scan(table)
         known = query.collect_schema().names()
         unknown = [column for column in columns or () if column not in known]

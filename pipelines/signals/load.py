@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import polars as pl
 
 from configs.errors import FacingsError
-from pipelines.signals.contract import Table
+from pipelines.signals.contract import Table, unknown_reason
 from pipelines.signals.convert import convert, unreadable_reason
 from pipelines.signals.csv_files import Malformed
 from pipelines.signals.lake import Part
@@ -57,12 +58,14 @@ class Gate:
         latest: times of events may not lie after this.
         known: for each table that was ever ingested and is referred to, the ids that it holds.
         forgotten: tells which of some shoppers were forgotten.
+        again: the rows come from the quarantine, and what the lake holds may be newer: it is not replaced.
     """
 
     now: datetime
     latest: datetime
     known: dict[str, pl.Series]
     forgotten: Callable[[list[str]], set[str]]
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,23 +106,32 @@ def load(source: Rows, lake_folder: Path, held: tuple[Part, ...], gate: Gate) ->
         for chunk in source.chunks():
             good, bad = _check(chunk, table, gate, rows)
             if not bad.is_empty():
-                refused.append(bad.with_columns(pl.Series("line", source.lines(bad[ROW].to_list()), pl.Int64)))
+                refused.append(bad)
             staged.add(good)
             rows += chunk.height
+    if refused:  # once for all chunks, because finding lines reads the file again
+        whole = pl.concat(refused)
+        refused = [whole.with_columns(pl.Series("line", source.lines(whole[ROW].to_list()), pl.Int64))]
     malformed = [_malformed(row, table, gate) for row in source.malformed()]
     if malformed:
         refused.append(pl.DataFrame(malformed, schema=["line", "reason", "row"], orient="row"))
     rows += len(malformed)
     if rows == 0:
         raise FacingsError(f"{source.name} has no rows; export table {table.name} again or take the file out.")
-    parts, kept, conflicts = replace(staged, held) if table.key else (*append(staged, held), [])
+    fold = partial(replace, overwrite=not gate.again) if table.key else _append
+    parts, kept, conflicts = fold(staged, held)
     if conflicts:
-        reason = f"the key ({', '.join(table.key)}) stands in this file before, with other values"
+        where = "in the lake already" if gate.again else "in this file before"
+        reason = f"the key ({', '.join(table.key)}) stands {where}, with other values"
         texts = _raw_rows(source, conflicts)
         refused.append(pl.DataFrame({"line": source.lines(conflicts), "reason": [reason] * len(texts), "row": texts}))
     quarantined = _quarantine(table, source.name, refused, gate.now)
     duplicates = rows - kept - quarantined.height
     return Loaded(rows, kept, duplicates, quarantined, parts)
+
+
+def _append(staged: Staged, held: tuple[Part, ...]) -> tuple[tuple[Part, ...], int, list[int]]:
+    return *append(staged, held), []
 
 
 def _malformed(row: Malformed, table: Table, gate: Gate) -> tuple[int, str, str]:
@@ -173,11 +185,9 @@ def _unknown_references(typed: pl.DataFrame, table: Table, gate: Gate) -> list[p
         if known is None:
             continue
         value = typed[column.name]
-        rows = (value.is_not_null() & ~value.is_in(known.implode())).arg_true().cast(pl.Int64)
-        reason = f"{column.name} is not in the {column.refers_to} table"
-        found.append(
-            pl.DataFrame({ROW: rows, "reason": [reason] * len(rows)}, schema={ROW: pl.Int64, "reason": pl.String})
-        )
+        rows = (value.is_not_null() & ~value.is_in(known.implode())).arg_true()
+        reasons = [unknown_reason(column, one) for one in value[rows]]
+        found.append(pl.DataFrame({ROW: rows, "reason": reasons}, schema={ROW: pl.Int64, "reason": pl.String}))
     return found
 
 

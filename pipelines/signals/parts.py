@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pipelines.signals.contract import Table
 from pipelines.signals.keys import Keys, row_keys
-from pipelines.signals.lake import INGESTED_AT, KEY_COLUMNS, Part, make_durable
+from pipelines.signals.lake import INGESTED_AT, KEY_COLUMNS, Part, make_durable, together
 from pipelines.signals.schemas import ROW
 
 _GROUP_ROWS = 250_000
@@ -96,7 +96,8 @@ def append(staged: Staged, held: tuple[Part, ...]) -> tuple[tuple[Part, ...], in
     keys = staged.keys
     new = _first_of_each(keys)
     if held:
-        old = pl.scan_parquet([folder / part.file for part in held]).select(KEY_COLUMNS)
+        # Each by itself: parts may differ in their attributes.
+        old = pl.concat([pl.scan_parquet(folder / part.file).select(KEY_COLUMNS) for part in held])
         again = keys.lazy().with_row_index(ROW).join(old, on=list(KEY_COLUMNS), how="semi").select(ROW).collect()
         new = new.scatter(again[ROW], False) if len(again) else new
     kept = int(new.sum())
@@ -123,12 +124,17 @@ def _first_of_each(keys: pl.DataFrame) -> pl.Series:
     return marks.scatter(later, False) if len(later) else marks
 
 
-def replace(staged: Staged, held: tuple[Part, ...]) -> tuple[tuple[Part, ...], int, list[int]]:
+def replace(staged: Staged, held: tuple[Part, ...], *, overwrite: bool) -> tuple[tuple[Part, ...], int, list[int]]:
     """Fold the staged rows into the table: a new key is added, a known one replaced, an equal row is a duplicate.
+
+    Args:
+        staged: the rows.
+        held: the table's parts so far.
+        overwrite: False leaves the rows that the table holds as they are.
 
     Returns:
         The table's parts, how many rows were kept, and where rows stand (counted from 0 in the source) that have the
-        key of an earlier row of the same source and other values.
+        key of an earlier row of the same source, or of a row that may not be replaced, and other values.
     """
     if not staged.path.exists():  # not one row could be parted into columns
         return held, 0, []
@@ -137,14 +143,18 @@ def replace(staged: Staged, held: tuple[Part, ...]) -> tuple[tuple[Part, ...], i
     staged.path.unlink()
     first = fresh.unique(key, keep="first", maintain_order=True)
     conflicts = sorted(fresh.join(first, on=[*key, *content], how="anti")[ROW].to_list())
-    kept = first.drop(ROW)
     old = [pl.read_parquet(folder / part.file) for part in held]
-    if old:
-        kept = kept.join(pl.concat(old, how="diagonal_relaxed"), on=content, how="anti")
+    for frame in old:
+        first = first.join(frame, on=content, how="anti")
+        if not overwrite:
+            taken = first.join(frame, on=key, how="semi")
+            conflicts = sorted([*conflicts, *taken[ROW]])
+            first = first.join(taken, on=key, how="anti")
+    kept = first.drop(ROW)
     if kept.is_empty():
         return held, 0, conflicts
-    rest = [frame.join(kept, on=key, how="anti") for frame in old]
-    whole = pl.concat([*rest, kept], how="diagonal_relaxed").sort(key)
+    rest = [frame.join(kept, on=key, how="anti").lazy() for frame in old]
+    whole = together([*rest, kept.lazy()]).collect().sort(key)
     path = _new_part(staged.table, folder)
     whole.write_parquet(path, compression="zstd")
     make_durable(path)

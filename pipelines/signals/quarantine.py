@@ -23,11 +23,14 @@ SCHEMA = pl.Schema(
         "at": pl.Datetime("us", "UTC"),
     }
 )
+# How a reason names a value that another table does not hold (see contract.unknown_reason).
+_NAMED = r"""(?<name>\w+) (?:'|")(?<value>[^'"]*)(?:'|") is not in the"""
 # What to do about a reason, by how it ends; the first that fits is shown.
 _WAYS_OUT = (
     ("is missing", "fill the column in your export and ingest again"),
     ("lies in the future", "check the clock and the time zone of the source; write UTC"),
     ("is not in the", "ingest the table that it refers to, then run `facings quarantine readmit`"),
+    ("in the lake already", "nothing, if the lake's row is newer; else bring the row in a folder of its own"),
     ("with other values", "keep one row for each key in your export and ingest again"),
     ("was forgotten", "nothing: the shopper asked to be forgotten"),
     (MALFORMED, "write each row with as many values as the header has names and ingest again"),
@@ -87,8 +90,19 @@ def records(table: str, file: str, lines: list[int], reasons: list[str], rows: l
 
 
 def explain(rows: pl.DataFrame) -> pl.DataFrame:
-    """Count quarantined rows by table and reason, most first, with the way out of each."""
-    counts = rows.group_by("table", "reason").agg(pl.len().alias("rows"), pl.col("line").min().alias("first_line"))
+    """Count quarantined rows by table and reason, most first, with the way out of each.
+
+    A reason that names an unknown value counts with those that name others; `values` are up to three that were named.
+    """
+    parted = rows.with_columns(
+        pl.col("reason").str.replace_all(_NAMED, "$name is not in the"),
+        pl.col("reason").str.extract_groups(_NAMED).struct.field("value"),
+    )
+    counts = parted.group_by("table", "reason").agg(
+        pl.len().alias("rows"),
+        pl.col("line").min().alias("first_line"),
+        pl.col("value").drop_nulls().unique().sort().head(3).alias("values"),
+    )
     ways = [_way_out(reason) for reason in counts["reason"]]
     return counts.with_columns(pl.Series("way_out", ways, pl.String)).sort(
         "rows", "table", "reason", descending=[True, False, False]

@@ -125,6 +125,48 @@ def test_an_attribute_may_change_its_type_between_ingests(home: Path, tmp_path: 
     assert {frame["extra"]["i0"], frame["extra"]["i1"], frame["extra"]["i6"]} == {"5", "7", "2.5"}
 
 
+def test_attributes_that_come_and_go_with_other_types_stop_no_later_ingest(
+    home: Path, tmp_path: Path, lake: Lake
+) -> None:
+    moment = datetime(2026, 1, 1)
+    extras: list[dict[str, list[Any]]] = [
+        {"extra": [True]}, {"extra": [moment]}, {"other": [1]}, {}, {"extra": [date(2026, 1, 1)], "other": ["x"]},
+    ]  # fmt: skip
+    for number, extra in enumerate(extras):
+        row = {"shopper_id": ["a"], "item_id": [f"i{number}"], "event_type": ["view"], "event_time": [moment]}
+        items = pl.DataFrame({"item_id": [f"i{number}"], **extra})
+        folder = _write(tmp_path / str(number), interactions=pl.DataFrame(row | extra), items=items)
+        assert {name: count["kept"] for name, count in _tables("ingest", folder).items()} == {
+            "interactions": 1,
+            "items": 1,
+        }
+    for table in ("interactions", "items"):
+        frame = lake.read(table).set_index("item_id")
+        assert frame["extra"].dropna().to_dict() == {
+            "i0": "true", "i1": "2026-01-01 00:00:00.000000+00:00", "i4": "2026-01-01",
+        }  # fmt: skip
+        assert frame["other"].dropna().to_dict() == {"i2": "1", "i4": "x"}
+    before = lake.fingerprint()
+    for number in range(len(extras)):
+        _tables("ingest", tmp_path / str(number))
+    assert lake.fingerprint() == before
+
+
+def test_a_table_is_read_while_an_ingest_replaces_it(home: Path, tmp_path: Path, lake: Lake) -> None:
+    folder = _write(tmp_path / "1", interactions=f"{HEADER}\n{ROW}\n", items="item_id,price\ni1,1\n")
+    _tables("ingest", folder)
+    scan = lake.scan
+
+    def scan_just_before(table: str) -> pl.LazyFrame:
+        query = scan(table)
+        lake.scan = scan  # type: ignore[method-assign]
+        _tables("ingest", _write(tmp_path / "2", items="item_id,price\ni1,2\n"))
+        return query
+
+    lake.scan = scan_just_before  # type: ignore[method-assign]
+    assert list(lake.read("items")["price"]) == [2.0]
+
+
 def test_ids_and_texts_come_back_as_they_went_in(home: Path, tmp_path: Path, lake: Lake) -> None:
     odd = ['o\'Brien "x"/..\\', "é漢字\u2028z", "007", "a\nb", "x" * 200_000, "NULL"]
     frame = pl.DataFrame({"shopper_id": odd}).with_columns(

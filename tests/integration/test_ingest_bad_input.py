@@ -177,7 +177,7 @@ def test_an_unknown_store_is_quarantined_where_stores_are_known(home: Path, tmp_
         tmp_path / "shop",
         {"interactions.csv": f"{HEADER},store_id\n{ROW},s9\n{ROW},s1\n{ROW},\n", "stores.csv": "store_id\ns1\n"},
     )
-    assert _quarantine(folder) == [("interactions", 2, "store_id is not in the stores table")]
+    assert _quarantine(folder) == [("interactions", 2, "store_id 's9' is not in the stores table")]
 
 
 def test_offers_and_campaigns_are_held_to_their_rules(home: Path, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_offers_and_campaigns_are_held_to_their_rules(home: Path, tmp_path: Path
         ("campaigns", 3, "budget is less than 0"),
         ("offers", 2, "discount is more than 1"),
         ("offers", 3, "starts lies after ends"),
-        ("offers", 4, "campaign_id is not in the campaigns table"),
+        ("offers", 4, "campaign_id 'c2' is not in the campaigns table"),
     ]
 
 

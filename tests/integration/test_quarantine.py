@@ -60,7 +60,7 @@ def test_rows_are_taken_in_after_the_fix_and_the_others_stay(home: Path, tmp_pat
     assert _reasons() == [
         (4, "price is not a finite number"),
         (5, "the row has 2 values and the header 6 names; check commas and quotes"),
-        (6, "store_id is not in the stores table"),
+        (6, "store_id 's3' is not in the stores table"),
     ]
     lake = Lake(Home(home))
     before = lake.fingerprint()
@@ -125,3 +125,43 @@ def test_the_rows_of_a_forgotten_shopper_are_counted_and_not_kept(home: Path, tm
     assert facings("quarantine", "readmit").code == 0
     _ingest(folder)
     assert lake.fingerprint() == before and len(_reasons()) == 4
+
+
+def test_a_row_that_is_tried_again_does_not_replace_what_the_lake_holds(home: Path, tmp_path: Path) -> None:
+    first = {"items": "item_id,price\ni1,1\ni1,2\n", "stock": "store_id,item_id,units,as_of\ns9,i1,5,2026-01-01\n"}
+    _ingest(_folder(tmp_path / "1", interactions=f"{HEADER}\n{ROW},,", stores="store_id\ns1\n", **first))
+    stock = "store_id,item_id,units,as_of\ns9,i1,0,2026-02-01\n"
+    _ingest(_folder(tmp_path / "2", stores="store_id\ns9\n", stock=stock))
+    lake = Lake(Home(home))
+    before = lake.fingerprint()
+    assert facings("quarantine", "readmit", "--json").told["tables"]["stock"]["quarantined"] == 1
+    assert lake.fingerprint() == before
+    assert _reasons() == [
+        (3, "the key (item_id) stands in the lake already, with other values"),
+        (2, "the key (store_id, item_id) stands in the lake already, with other values"),
+    ]
+    assert list(lake.read("items")["price"]) == [1.0]
+    assert list(lake.read("stock")["units"]) == [0.0]
+
+
+def test_of_two_tried_again_with_one_key_the_first_is_taken(home: Path, tmp_path: Path) -> None:
+    stock = "store_id,item_id,units,as_of\ns9,i1,5,2026-01-01\ns9,i1,6,2026-01-01\n"
+    _ingest(_folder(tmp_path / "1", interactions=f"{HEADER}\n{ROW},,", stores="store_id\ns1\n", stock=stock))
+    _ingest(_folder(tmp_path / "2", stores="store_id\ns9\n"))
+    told = facings("quarantine", "readmit", "--json").told["tables"]
+    assert told["stock"] == {"rows": 2, "kept": 1, "duplicates": 0, "quarantined": 1}
+    assert list(Lake(Home(home)).read("stock")["units"]) == [5.0]
+
+
+def test_explain_names_some_unknown_values_and_counts_them_together(home: Path, tmp_path: Path) -> None:
+    rows = [f"{ROW},s{number},{number}" for number in range(2, 7)]
+    _ingest(_folder(tmp_path / "shop", interactions="\n".join([HEADER, *rows]), stores="store_id\ns1\n"))
+    (told,) = facings("quarantine", "explain", "--json").told
+    assert (told["reason"], told["rows"]) == ("store_id is not in the stores table", 5)
+    assert told["values"] == ["s2", "s3", "s4"]
+    assert "(such as s2, s3, s4); ingest the table" in facings("quarantine", "explain").out
+
+
+def test_where_no_row_of_the_stores_holds_no_store_is_known(home: Path, tmp_path: Path) -> None:
+    _ingest(_folder(tmp_path / "shop", interactions=f"{HEADER}\n{ROW},s1,", stores="store_id,name\n,North\n"))
+    assert _reasons() == [(2, "store_id 's1' is not in the stores table"), (2, "store_id is missing")]

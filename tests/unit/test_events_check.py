@@ -79,7 +79,7 @@ def test_only_the_bad_rows_of_a_batch_are_rejected() -> None:
 def test_a_store_is_checked_only_where_stores_are_known() -> None:
     row = {**GOOD, "store_id": "s9"}
     assert _check(row)[1] == []
-    assert _check(row, stores=frozenset({"s1"}))[1] == ["store_id is not in the stores table"]
+    assert _check(row, stores=frozenset({"s1"}))[1] == ["store_id 's9' is not in the stores table"]
 
 
 def test_a_clock_that_is_a_little_fast_is_borne_with() -> None:
