@@ -25,17 +25,11 @@ def take_in(settings: Settings, folder: Path | None, *, clock: Clock, progress: 
     Raises:
         FacingsError: the folder cannot be taken; nothing of it was.
     """
-    from pipelines.signals.ingest import ingest, ingest_events
+    from pipelines.signals.ingest import ingest
 
     if folder is not None:
         ingest(folder, settings.paths, clock=clock, settings=settings, progress=progress)
     _drain(settings, clock, progress)
-    engine = open_engine(settings.state_uri)
-    while rows := waiting_events(engine):
-        report = ingest_events(rows, settings.paths, clock=clock, settings=settings)
-        # Marked only after the lake has them: a run killed in between finds duplicates the next time.
-        mark_taken(engine, [row["event_id"] for row in rows])
-        progress(f"Events that came over HTTP: {report.tables['interactions'].kept:,} new of {len(rows):,}")
 
 
 def waiting(settings: Settings) -> bool:
