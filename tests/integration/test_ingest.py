@@ -120,9 +120,9 @@ def test_an_attribute_may_change_its_type_between_ingests(home: Path, tmp_path: 
         row: dict[str, Any] = {"shopper_id": "a", "item_id": f"i{number}", "event_type": "view", "event_time": moment}
         frame = pl.DataFrame([row | {"extra": extra}])
         _tables("ingest", _write(tmp_path / str(number), interactions=frame))
-    extra = lake.read("interactions", ["item_id", "extra"]).set_index("item_id")["extra"]
-    assert len(extra) == 7 and extra.notna().sum() == 6
-    assert [extra["i0"], extra["i1"], extra["i6"]] == ["5", "7", "2.5"]
+    values = lake.read("interactions", ["item_id", "extra"]).set_index("item_id")["extra"]
+    assert len(values) == 7 and values.notna().sum() == 6
+    assert [values["i0"], values["i1"], values["i6"]] == ["5", "7", "2.5"]
 
 
 def test_attributes_that_come_and_go_with_other_types_stop_no_later_ingest(
