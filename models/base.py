@@ -24,8 +24,8 @@ from models.ranking import top_k
 from models.reasons import Reason
 
 MAX_K = 10_000
-# Scores of one batch of shoppers stay below this many cells (float64: 256 MB), however many items there are.
-_BATCH_CELLS = 32_000_000
+# Scores of one batch of shoppers stay below this many cells (float64: 64 MB), however many items there are.
+_BATCH_CELLS = 8_000_000
 COLUMNS = ["shopper_id", "rank", "item_id", "score", "reason"]
 
 
@@ -193,7 +193,10 @@ class Recommender(ABC):
 
     @abstractmethod
     def _score(self, shopper_rows: IntArray) -> FloatArray:
-        """Score every item for known shoppers; shape (len(shopper_rows), items); -inf: never recommend it to them."""
+        """Score every item for known shoppers; shape (len(shopper_rows), items); -inf: never recommend it to them.
+
+        The array is the caller's: return a new one, not a view of what the model keeps.
+        """
 
     def _score_cold(self, attributes: pd.DataFrame) -> FloatArray:
         """Score every item for unknown shoppers; one row of `attributes` (shopper_id, known columns) each.
@@ -205,9 +208,12 @@ class Recommender(ABC):
     def _reasons(self, shopper_rows: IntArray, columns: IntArray) -> npt.NDArray[np.object_]:
         """Reason codes for chosen items (columns, shape (n, k), -1: none) of known shoppers; default by history."""
         reasons = np.full(columns.shape, str(Reason.SIMILAR_TASTE), dtype=object)
+        repeat = np.zeros(len(self.item_ids) + 1, dtype=bool)  # the last cell stands for column -1
         for position, row in enumerate(shopper_rows):
             bought = self.history.indices[self.history.indptr[row] : self.history.indptr[row + 1]]
-            reasons[position, np.isin(columns[position], bought)] = str(Reason.BOUGHT_BEFORE)
+            repeat[bought] = True
+            reasons[position, repeat[columns[position]]] = str(Reason.BOUGHT_BEFORE)
+            repeat[bought] = False
         return reasons
 
     def _cold_reason(self) -> Reason:
@@ -244,13 +250,13 @@ class Recommender(ABC):
     ) -> pd.DataFrame:
         ids = asked[positions]
         if known:
-            scores = np.array(self._score(rows[positions]), dtype=np.float64)
+            scores = np.asarray(self._score(rows[positions]), dtype=np.float64)
         else:
             known_of = _attributes_of(ids, attributes)
-            scores = np.array(self._score_cold(known_of), dtype=np.float64)
+            scores = np.asarray(self._score_cold(known_of), dtype=np.float64)
         if np.isnan(scores).any():
             raise FacingsError(f"Recommender {self.name} gave a score that is not a number; train it again.")
-        scores[:, ~allowed] = -np.inf
+        scores[:, np.flatnonzero(~allowed)] = -np.inf
         for line, position in enumerate(positions):
             if known and (new_only or not self.capabilities.repeats):
                 row = rows[position]

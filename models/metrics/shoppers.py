@@ -69,13 +69,16 @@ def evaluate(
     asked = pd.Index(sorted(truth["shopper_id"].unique()) if shoppers is None else list(shoppers), dtype=object)
     codes = _Codes(asked, pd.Index(truth["item_id"].unique()))
     wanted = np.unique(codes.of(truth))
+    wanted = wanted[wanted >= 0]
     hits = _hits(lists, codes, wanted, k)
     frame = pd.DataFrame({"shopper_id": asked, **_measure(hits >= 0, codes.count(wanted), k, ideal)})
     if history is None:
         return frame
-    before = np.isin(wanted, codes.of(history))
+    before = np.zeros(len(wanted), dtype=bool)
+    bought = codes.of(history)
+    before[np.searchsorted(wanted, bought[_inside(bought, wanted)])] = True
     for part, keys in (("repeat", wanted[before]), ("new", wanted[~before])):
-        inside = np.isin(hits, keys)
+        inside = _inside(hits, keys)
         for name, values in _measure(inside, codes.count(keys), k, ideal).items():
             frame[f"{part}_{name}"] = values
     return frame
@@ -128,8 +131,8 @@ class _Codes:
         return numbers
 
     def count(self, numbers: IntArray) -> IntArray:
-        """How many of these distinct pairs each shopper has; shape (shoppers,)."""
-        own = numbers[numbers >= 0] // max(1, len(self.items))
+        """How many of these distinct pairs (no -1) each shopper has; shape (shoppers,)."""
+        own = numbers // max(1, len(self.items))
         counts: IntArray = np.bincount(own, minlength=len(self.shoppers)).astype(np.int64)
         return counts
 
@@ -152,9 +155,18 @@ def _hits(lists: pd.DataFrame, codes: _Codes, wanted: IntArray, k: int) -> IntAr
     numbers = codes.of(cut)
     known = shoppers >= 0
     table = np.full((len(codes.shoppers), k), -1, dtype=np.int64)
-    found = np.where((numbers >= 0) & np.isin(numbers, wanted), numbers, -1)
+    found = np.where(_inside(numbers, wanted), numbers, -1)
     table[shoppers[known], cut["rank"].to_numpy(np.int64)[known] - 1] = found[known]
     return table
+
+
+def _inside(numbers: IntArray, keys: IntArray) -> BoolArray:
+    """Which pair numbers (-1: none) are among the sorted `keys`; the shape of `numbers`."""
+    if not len(keys):
+        return np.zeros(numbers.shape, dtype=bool)
+    nearest = np.minimum(np.searchsorted(keys, numbers), len(keys) - 1)
+    inside: BoolArray = (keys[nearest] == numbers) & (numbers >= 0)
+    return inside
 
 
 def _measure(hits: BoolArray, sizes: IntArray, k: int, ideal: str) -> dict[str, FloatArray]:
