@@ -34,6 +34,8 @@ def main() -> None:
         started = time.monotonic()
         command = [sys.executable, "-m", "cli.main", *words]
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+        if not done.stdout:  # the verb has said why on standard error
+            sys.exit(done.returncode or 1)
         table = json.loads(done.stdout)
         result = {
             "benchmark": name,

@@ -37,17 +37,17 @@ def read_shoppers(path: Path) -> list[str]:
     if path.suffix not in {".csv", ".parquet"}:
         raise UsageError(f"{path} must be a .csv or .parquet file with a column shopper_id.")
     try:
-        table = pd.read_csv(path, dtype=str) if path.suffix == ".csv" else pd.read_parquet(path)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False) if path.suffix == ".csv" else pd.read_parquet(path)
     except FileNotFoundError:
         raise FacingsError(f"There is no file {path}.") from None
     except (OSError, ValueError) as error:
         raise FacingsError(f"{path} cannot be read ({' '.join(str(error).split())[:200]}).") from None
     if "shopper_id" not in table.columns:
         raise UsageError(f"{path} has no column shopper_id; it has {', '.join(map(str, table.columns))}.")
-    ids = table["shopper_id"]
-    if ids.empty or ids.isna().any():
-        raise FacingsError(f"{path} names no shopper in {int(ids.isna().sum()) or 'any'} row(s); every row needs one.")
-    return [str(shopper) for shopper in ids]
+    missing = table["shopper_id"].isna() | (table["shopper_id"].astype(str).str.strip() == "")
+    if table.empty or missing.any():
+        raise FacingsError(f"{path} names no shopper in {int(missing.sum()) or 'any'} row(s); every row needs one.")
+    return [str(shopper) for shopper in table["shopper_id"]]
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

@@ -10,6 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import facings
+from configs.errors import UsageError
+from configs.recipe import Recipe
 from pipelines.training.published import complete_journey, movielens_lightfm
 from pipelines.training.published.table import LISTS, PublishedTable
 
@@ -52,6 +54,12 @@ def test_the_verb_says_what_tables_there_are_and_what_data_they_need(monkeypatch
     assert "--data" in str(missing.exception)
     nowhere = CliRunner().invoke(facings, ["benchmark", "movielens-lightfm", "--data", "/nonexistent"])
     assert "ua.base" in str(nowhere.exception)
+
+
+def test_a_recipe_that_bears_the_name_of_a_baseline_is_refused() -> None:
+    mine = Recipe(name="popular", recommender="popularity")
+    with pytest.raises(UsageError, match="'popular' already"):
+        complete_journey.run(None, [mine], seeds=1, peers=False, progress=lambda _: None)
 
 
 def test_a_table_that_misses_a_figure_is_not_called_reproduced(journey: PublishedTable) -> None:

@@ -42,7 +42,15 @@ from models.dataset import Dataset
 from models.registry import create
 from models.splits import time_split
 from pipelines.signals.complete_journey import learning_tables
-from pipelines.training.published.table import LISTS, NEW_ONLY, Difference, Figure, PublishedTable, difference
+from pipelines.training.published.table import (
+    LISTS,
+    NEW_ONLY,
+    Difference,
+    Figure,
+    PublishedTable,
+    difference,
+    distinct_names,
+)
 
 K = 10
 CUT = pd.Timestamp("2017-12-01", tz="UTC")
@@ -92,6 +100,12 @@ _AGAINST = {NEXT_BASKET: "personal frequency, 60 days", MONTH: "personal frequen
 _PEERS = (
     Recipe(name="popular-7-days", recommender="popularity", config={"window_days": 7}),
     Recipe(name="lightfm-plain", recommender="lightfm", config={"components": 64, "epochs": 10}),
+)
+_PEERS_NOTE = (
+    "Peers: best sellers of the last 7 days, and LightFM as it comes; implicit and rectools, which Facings does not "
+    "depend on, are not measured."
+)
+    "Peers: best sellers of the last 7 days, and LightFM as it comes. implicit and rectools are not installed here."
 )
 
 
@@ -185,14 +199,16 @@ def run(
         progress: told what is being done.
 
     Raises:
-        UsageError: a recipe cannot be trained here.
+        UsageError: a recipe cannot be trained here, or two bear the same name.
         FacingsError: there is no data, or a recipe cannot learn from it.
     """
+    measured_too = (*recipes, *(_PEERS if peers else ()))
+    distinct_names(measured_too, _BASELINES)
     progress("complete-journey: reading the package's tables")
     source = read_data(data)
     figures, measured = _baselines(source, progress)
     differences: list[Difference] = []
-    for recipe in (*recipes, *(_PEERS if peers else ())):
+    for recipe in measured_too:
         runs = [_measure_recipe(source, recipe, recipe.seed + number, progress) for number in range(seeds)]
         measured[recipe.name] = runs[0]
         frames = {setting: _mean([run.frames[setting] for run in runs]) for setting in runs[0].frames}
@@ -203,7 +219,7 @@ def run(
         title=TITLE.format(users=len(source.users)),
         figures=tuple(figures),
         differences=tuple(differences),
-        notes=(f"{seeds} seed{'s' * (seeds > 1)} a recipe.",),
+        notes=(f"{seeds} seed{'s' * (seeds > 1)} a recipe.", *((_PEERS_NOTE,) if peers else ())),
         lists=_lists(measured),
     )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
+from configs.errors import UsageError
+from configs.recipe import Recipe
 from models.bootstrap import PairedDifference, paired_difference
 
 LISTS = ["recipe", "setting", "user", "rank", "item"]
@@ -80,6 +82,19 @@ class PublishedTable(BaseModel):
             lines += ["", "difference to the baseline, 95 % interval of the paired bootstrap over users"]
             lines += _aligned([_difference_cells(row) for row in self.differences])
         return [*lines, "", *self.notes]
+
+
+def distinct_names(recipes: Iterable[Recipe], taken: Iterable[str]) -> None:
+    """Refuse recipes that could not be told apart in the table.
+
+    Raises:
+        UsageError: two recipes bear the same name, or one that is `taken`.
+    """
+    names = [*taken]
+    for recipe in recipes:
+        if recipe.name in names:
+            raise UsageError(f"The table has a row {recipe.name!r} already; give the recipe another `name`.")
+        names.append(recipe.name)
 
 
 def difference(
