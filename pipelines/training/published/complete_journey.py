@@ -105,8 +105,6 @@ _PEERS_NOTE = (
     "Peers: best sellers of the last 7 days, and LightFM as it comes; implicit and rectools, which Facings does not "
     "depend on, are not measured."
 )
-    "Peers: best sellers of the last 7 days, and LightFM as it comes. implicit and rectools are not installed here."
-)
 
 
 @dataclass(frozen=True)
