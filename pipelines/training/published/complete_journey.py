@@ -102,7 +102,7 @@ _PEERS = (
     Recipe(name="lightfm-plain", recommender="lightfm", config={"components": 64, "epochs": 10}),
 )
 _PEERS_NOTE = (
-    "Peers: best sellers of the last 7 days, and LightFM as it comes; implicit and rectools, which Facings does not "
+    "Peers: best sellers of the last 7 days, and LightFM on identities alone; implicit and rectools, which Facings does not "
     "depend on, are not measured."
 )
 
