@@ -102,8 +102,8 @@ _PEERS = (
     Recipe(name="lightfm-plain", recommender="lightfm", config={"components": 64, "epochs": 10}),
 )
 _PEERS_NOTE = (
-    "Peers: best sellers of the last 7 days, and LightFM on identities alone; implicit and rectools, which Facings does not "
-    "depend on, are not measured."
+    "Peers: best sellers of the last 7 days, and LightFM on identities alone; implicit and rectools, "
+    "which Facings does not depend on, are not measured."
 )
 
 
