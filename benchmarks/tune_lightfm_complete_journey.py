@@ -67,6 +67,7 @@ BLEND: dict[str, dict[str, Any]] = {
     "no trend": {"trend_weight": 0.0},
     "trend 0.2": {"trend_weight": 0.2},
     "trend of 14 days": {"trend_days": 14},
+    "uncalibrated": {"repeat_scale": 0.1, "repeat_power": 1.0, "discovery_first": 0.05, "discovery_fall": 0.3},
 }
 
 
@@ -178,11 +179,11 @@ def calibration(model: Recommender, truth: pd.DataFrame) -> dict[str, float]:
     rows = model.shopper_ids.get_indexer(pd.Index(shoppers))
     scores, outcomes = [], []
     config = model.config
-    for row in rows:  # back from the probability to what the formula takes
+    for row in rows:  # back from the rate to what the formula takes
         columns = model.history.indices[model.history.indptr[row] : model.history.indptr[row + 1]]
         columns = columns[model.recommendable[columns]]
-        chance = np.minimum(model._score(np.array([row]))[0, columns], 1 - 1e-12)
-        scores.append((-np.log1p(-chance) / config.repeat_scale) ** (1 / config.repeat_power))
+        rates = model._score(np.array([row]))[0, columns]
+        scores.append((rates / config.repeat_scale) ** (1 / config.repeat_power))
         pairs = pd.DataFrame({"shopper_id": model.shopper_ids[row], "item_id": model.item_ids[columns]})
         outcomes.append(hits(pairs))
     score, outcome = np.concatenate(scores), np.concatenate(outcomes)
@@ -194,7 +195,7 @@ def calibration(model: Recommender, truth: pd.DataFrame) -> dict[str, float]:
     found = minimize(loss, [-2.0, 0.0], method="Nelder-Mead")
     lists = model.recommend(shoppers, 100, new_only=True)
     rate = lists.assign(hit=hits(lists)).groupby("rank")["hit"].mean()
-    slope, level = np.polyfit(np.log(rate.index), np.log(rate), 1, w=np.sqrt(rate))
+    slope, level = np.polyfit(np.log(rate.index), np.log(-np.log1p(-rate)), 1, w=np.sqrt(rate))
     named = {"repeat_scale": np.exp(found.x[0]), "repeat_power": np.exp(found.x[1])}
     named |= {"discovery_first": np.exp(level), "discovery_fall": -slope}
     return {name: round(float(value), 4) for name, value in named.items()}

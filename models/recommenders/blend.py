@@ -1,11 +1,13 @@
 """Blend: what the shopper buys again and what they may discover, from two recommenders, in one list.
 
 Each part ranks what it is good at: `repeats` the items that the shopper bought before, `discovery` all others. To merge
-the two orders, both are read as the probability that the item is bought in the coming weeks:
+the two orders, both are read as a rate: the item is bought in the coming weeks with probability 1 - exp(-rate).
 
-- a repeat by its score, raised for what many shoppers buy at present (a promotion, a season):
-  1 - exp(-scale × (score × (1 + recent shoppers) ** trend) ** power);
-- a discovery by its rank among the shopper's unseen items: first × rank ** -fall.
+- A repeat's rate comes from its score, raised for what many shoppers buy at present (a promotion, a season):
+  scale × (score × (1 + recent shoppers) ** trend) ** power.
+- A discovery's rate comes from its rank among the shopper's unseen items: first × rank ** -fall.
+
+Rates, not probabilities, are the scores: a probability near 1 would make equals of what a shopper buys very often.
 """
 
 from __future__ import annotations
@@ -39,21 +41,21 @@ class Part(BaseModel):
 
 
 class BlendConfig(RecommenderConfig):
-    """The two parts and how their scores become probabilities."""
+    """The two parts and how their scores become rates."""
 
     repeats: Part = Part(recommender="personal_frequency")
     discovery: Part = Part(recommender="lightfm")
     trend_weight: float = Field(0.0, ge=0, description="power of (1 + recent shoppers) by which a repeat's score grows")
     trend_days: float = Field(7.0, gt=0, description="how many days back is recent")
-    repeat_scale: float = Field(0.1, gt=0, description="a repeat is bought with 1 - exp(-scale × score ** power)")
+    repeat_scale: float = Field(0.1, gt=0, description="a repeat's rate is scale × score ** power")
     repeat_power: float = Field(1.0, gt=0, description="see repeat_scale")
-    discovery_first: float = Field(0.05, gt=0, lt=1, description="a new item is bought with first × rank ** -fall")
+    discovery_first: float = Field(0.05, gt=0, description="a new item's rate is first × rank ** -fall")
     discovery_fall: float = Field(0.3, gt=0, description="see discovery_first")
     discovery_depth: int = Field(1000, ge=1, description="new items ranked exactly; the others follow in order")
 
 
 class Blend(Recommender):
-    """Repeats and discoveries by their probability of being bought."""
+    """Repeats and discoveries by the rate at which they are bought."""
 
     Config: ClassVar[type[RecommenderConfig]] = BlendConfig
     capabilities: ClassVar[Capabilities] = Capabilities(
@@ -99,26 +101,24 @@ class Blend(Recommender):
         return scores
 
     def _merge(self, shopper_rows: IntArray) -> FloatArray:
-        """Probability of every item for a few known shoppers."""
+        """Rate of every item for a few known shoppers."""
         bought = self.history[shopper_rows].nonzero()
         again = self._repeats._score(shopper_rows)[bought] * self._trend[bought[1]]
         scores = self._discovery._score(shopper_rows)
         scores[bought] = -np.inf
-        scores = self._probability_of_discoveries(scores)
-        scores[bought] = self._probability_of_repeats(again)
-        return scores
+        rates = self._discovery_rates(scores)
+        # A score of zero or below says no more than that the item was bought once.
+        rates[bought] = self.config.repeat_scale * np.maximum(again, 0.0) ** self.config.repeat_power
+        return rates
 
     def _score_cold(self, attributes: pd.DataFrame) -> FloatArray:
-        return self._probability_of_discoveries(self._discovery._score_cold(attributes))
+        scores = self._discovery._score_cold(attributes)
+        for start in range(0, len(scores), _ROWS):
+            scores[start : start + _ROWS] = self._discovery_rates(scores[start : start + _ROWS])
+        return scores
 
-    def _probability_of_repeats(self, scores: FloatArray) -> FloatArray:
-        """Probability of scores of any shape; a score of zero or below gives zero."""
-        positive = np.maximum(scores, 0.0)
-        probability: FloatArray = -np.expm1(-self.config.repeat_scale * positive**self.config.repeat_power)
-        return probability
-
-    def _probability_of_discoveries(self, scores: FloatArray) -> FloatArray:
-        """Probability by rank in each row, exact down to `discovery_depth`, in the same order below; -inf stays."""
+    def _discovery_rates(self, scores: FloatArray) -> FloatArray:
+        """Rates by rank in each row, exact down to `discovery_depth`, in the same order below; -inf stays."""
         scores[:, ~self.recommendable] = -np.inf
         first, fall = self.config.discovery_first, self.config.discovery_fall
         columns, _ = top_k(scores, self.config.discovery_depth)
@@ -126,11 +126,11 @@ class Blend(Recommender):
         last = first * (len(ranked) + 1) ** -fall
         highest = np.max(scores, axis=1, keepdims=True)
         # Keeps the order of what lies below the exact ranks and never exceeds `last`.
-        probability: FloatArray = last / (1.0 + np.where(np.isfinite(highest), highest, 0.0) - scores)
-        probability[scores == -np.inf] = -np.inf
+        rates: FloatArray = last / (1.0 + np.where(np.isfinite(highest), highest, 0.0) - scores)
+        rates[scores == -np.inf] = -np.inf
         rows, slots = np.nonzero(columns >= 0)
-        probability[rows, columns[rows, slots]] = first * ranked[slots] ** -fall
-        return probability
+        rates[rows, columns[rows, slots]] = first * ranked[slots] ** -fall
+        return rates
 
     def _reasons(self, shopper_rows: IntArray, columns: IntArray) -> npt.NDArray[np.object_]:
         """A repeat was bought before; a discovery's reason is the discovery part's."""

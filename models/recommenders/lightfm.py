@@ -161,14 +161,15 @@ class LightFM(Recommender):
         if config.loss == "logistic":
             positives = _with_negatives(positives, seed)
         try:
-            model.fit(
-                positives,
-                user_features=shoppers,
-                item_features=items,
-                sample_weight=weights,
-                epochs=config.epochs,
-                num_threads=config.threads,
-            )
+            with np.errstate(all="ignore"):  # what overflows is found and told below
+                model.fit(
+                    positives,
+                    user_features=shoppers,
+                    item_features=items,
+                    sample_weight=weights,
+                    epochs=config.epochs,
+                    num_threads=config.threads,
+                )
         except ValueError as error:
             raise FacingsError(f"LightFM could not be trained: {error}; try a lower learning_rate.") from None
         return model
@@ -246,6 +247,7 @@ class LightFM(Recommender):
     # ------------------------------------------------------------------ keeping
 
     def _keep_shoppers(self, rows: IntArray) -> None:
+        # Item vectors, attribute vectors and means are learned over everybody and name nobody; they stay until a refit.
         self._shopper_vectors = self._shopper_vectors[rows]
 
     def _state(self) -> tuple[dict[str, Any], Arrays]:
@@ -303,9 +305,16 @@ def _profile(bought: sparse.csr_matrix, tags: int) -> sparse.csr_matrix:
         bought: weight of each content value in a shopper's history; shape (shoppers, values).
         tags: how many values are kept for a shopper.
     """
-    totals = np.maximum(np.asarray(bought.sum(axis=1)).ravel(), 1e-12)
-    shares = np.asarray((sparse.diags(1 / totals) @ bought).todense())
-    excess = np.maximum(shares - shares.mean(axis=0), 0.0)
+    totals = np.maximum(np.asarray(bought.sum(axis=1), dtype=np.float64).ravel(), 1e-12)
+    shares = (sparse.diags(1 / totals) @ bought).tocsr()
+    mean = np.asarray(shares.mean(axis=0)).ravel()
+    blocks = [_excess(shares[start : start + 4096].toarray(), mean, tags) for start in range(0, shares.shape[0], 4096)]
+    return sparse.vstack(blocks, format="csr", dtype=np.float32)
+
+
+def _excess(shares: FloatArray, mean: FloatArray, tags: int) -> sparse.csr_matrix:
+    """The `tags` largest excesses of each row of `shares` over `mean`, scaled to sum to 1."""
+    excess = np.maximum(shares - mean, 0.0)
     if tags < excess.shape[1]:
         cut = np.partition(excess, excess.shape[1] - tags, axis=1)[:, excess.shape[1] - tags]
         excess[excess < cut[:, None]] = 0.0

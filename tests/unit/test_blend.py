@@ -1,4 +1,4 @@
-"""Blend: repeats by one part, discoveries by the other, merged by their probability of being bought."""
+"""Blend: repeats by one part, discoveries by the other, merged by the rate at which they are bought."""
 
 from __future__ import annotations
 
@@ -82,13 +82,28 @@ def test_the_order_below_the_exact_depth_is_still_the_discovery_part_s() -> None
     pd.testing.assert_frame_equal(*lists)
 
 
-def test_scores_are_probabilities_by_the_two_formulas(model: Recommender) -> None:
+def test_scores_are_rates_by_the_two_formulas() -> None:
+    model = fitted(repeat_scale=0.3, repeat_power=1.5)
+    repeats = create("personal_frequency", REPEATS["config"]).fit(town(), seed=2)
+    top = model.recommend(["s03"], 30).set_index("item_id")["score"]
+    own = repeats.recommend(["s03"], 30).set_index("item_id")["score"]
+    again = top.index.isin(bought(model, "s03"))
+    np.testing.assert_allclose(top[again], 0.3 * own[top.index[again]] ** 1.5)
     config = model.config
-    top = model.recommend(["s03"], 30)
-    assert top["score"].between(0, 1).all()
-    new = top[~top["item_id"].isin(bought(model, "s03"))]["score"].to_numpy()
-    ranks = np.arange(1, len(new) + 1)
-    np.testing.assert_allclose(new, config.discovery_first * ranks**-config.discovery_fall)  # type: ignore[attr-defined]
+    ranks = np.arange(1, int((~again).sum()) + 1)
+    np.testing.assert_allclose(top[~again], config.discovery_first * ranks**-config.discovery_fall)  # type: ignore[attr-defined]
+
+
+def test_what_is_bought_every_hour_is_no_equal_of_what_is_bought_every_two() -> None:
+    rows = [("a", item, AS_OF - pd.Timedelta(hours=hours * n)) for item, hours in (("x", 2), ("y", 1)) for n in
+            range(1, 1000)]  # fmt: skip
+    rows += [("b", "z", AS_OF - pd.Timedelta(days=1))]
+    dataset = Dataset.build(pd.DataFrame(rows, columns=["shopper_id", "item_id", "event_time"]), as_of=AS_OF)
+    model = create("blend", {"repeats": REPEATS, "discovery": LIGHTFM, "repeat_power": 1.2}).fit(dataset)
+    top = model.recommend(["a"], 3)
+    assert top["item_id"].tolist() == ["y", "x", "z"]
+    assert top["score"].is_monotonic_decreasing
+    assert top["score"].is_unique
 
 
 def test_what_sells_at_present_rises_among_the_repeats() -> None:
@@ -98,7 +113,7 @@ def test_what_sells_at_present_rises_among_the_repeats() -> None:
     recent = pairs["item_id"].value_counts().reindex(dataset.item_ids, fill_value=0).to_numpy()
     row = np.array([4])
     columns = plain.history[4].indices
-    before, after = (-np.log1p(-part._score(row)[0, columns]) for part in (plain, trending))
+    before, after = (part._score(row)[0, columns] for part in (plain, trending))
     np.testing.assert_allclose(after, before * (1 + recent[columns]) ** 0.5)
 
 
