@@ -19,16 +19,14 @@ def ingest(context: click.Context, folder: Path, as_json: bool) -> None:
     Rows that do not hold go to the quarantine with a reason (see `facings quarantine`). The same folder ingested twice
     changes nothing. A file that cannot be read, or lacks a required column, stops the ingest with nothing changed.
     """
-    from pipelines.snapshot import build_shop, switch
-
     from pipelines.signals.ingest import ingest as take
     from pipelines.signals.lake import Lake
+    from pipelines.snapshot import refresh_shop
 
     settings = settings_of(context)
     clock = settings.clock()
     report = take(folder, settings.paths, clock=clock, settings=settings, progress=progress)
-    shop = build_shop(settings.paths, Lake(settings.paths), settings, now=clock.now(), progress=progress)
-    switch(settings.paths, "shop", shop)
+    refresh_shop(settings.paths, Lake(settings.paths), settings, now=clock.now(), progress=progress)
     lines = [
         f"{name:<15}{count.rows:>12,} rows {count.kept:>12,} kept {count.duplicates:>12,} duplicates "
         f"{count.quarantined:>9,} quarantined"

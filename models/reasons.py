@@ -12,3 +12,4 @@ class Reason(StrEnum):
     POPULAR_IN_STORE = "popular_in_store"  # among the best sold of this store
     POPULAR_IN_NEIGHBOURHOOD = "popular_in_neighbourhood"  # among the best sold to shoppers whose home store this is
     REQUESTED = "requested"  # the caller asked for this item to be ranked, and nothing more is known of it
+    IN_ASSORTMENT = "in_assortment"  # the shop carries it, nothing better may be shown, and nothing more is known of it

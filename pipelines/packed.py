@@ -1,8 +1,9 @@
-"""Ranked candidates as bytes, and the LMDB files that hold them: nine bytes a candidate, read without a copy."""
+"""Ranked candidates as bytes, eight for each, and the LMDB files that hold them."""
 
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,12 @@ import numpy.typing as npt
 
 from models.reasons import Reason
 
+# The order is part of the format: a new reason goes to the end. Four bits hold the place, so there may be 16.
 REASONS = tuple(Reason)
+_ITEM_BITS = 28
+MAX_ITEMS = 1 << _ITEM_BITS
 _LONGEST_KEY = 500  # LMDB takes 511 bytes
+_MAX_TABLES = 16  # of one file
 _MAP_GROWTH = 1 << 40  # address space, not disk: the file is as large as its content
 
 
@@ -41,17 +46,19 @@ NOBODY = Ranked(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.u
 
 
 def pack(ranked: Ranked) -> bytes:
-    """Write the three arrays one after the other."""
-    return ranked.items.astype("<i4").tobytes() + ranked.scores.astype("<f4").tobytes() + ranked.reasons.tobytes()
+    """Write items and reasons as one array of 32 bits each, then the scores."""
+    tagged = ranked.items.astype("<u4") | ranked.reasons.astype("<u4") << np.uint32(_ITEM_BITS)
+    return bytes(tagged.tobytes()) + ranked.scores.astype("<f4").tobytes()
 
 
 def unpack(content: bytes) -> Ranked:
     """Read what `pack` wrote."""
-    count = len(content) // 9
+    count = len(content) // 8
+    tagged = np.frombuffer(content, "<u4", count)
     return Ranked(
-        np.frombuffer(content, "<i4", count),
+        (tagged & np.uint32(MAX_ITEMS - 1)).astype(np.int32),
         np.frombuffer(content, "<f4", count, count * 4),
-        np.frombuffer(content, np.uint8, count, count * 8),
+        (tagged >> np.uint32(_ITEM_BITS)).astype(np.uint8),
     )
 
 
@@ -80,9 +87,20 @@ class LmdbFile:
     """Read-only access to the named tables of one file."""
 
     def __init__(self, path: Path, tables: Iterable[str]) -> None:
-        self._names = tuple(tables)
-        self._store = lmdb.open(str(path), subdir=False, readonly=True, lock=False, max_dbs=len(self._names))
-        self._tables = {name: self._store.open_db(name.encode(), create=False) for name in self._names}
+        """Open it.
+
+        Raises:
+            OSError: there is no such file.
+            lmdb.Error: it is damaged, or lacks a table.
+        """
+        self._closed = False
+        self._key, self._store = _share(path)
+        try:
+            with _SHARING:
+                self._tables = {name: self._store.open_db(name.encode(), create=False) for name in tables}
+        except lmdb.Error:
+            self.close()
+            raise
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """Return the value of `key`, or None."""
@@ -100,6 +118,62 @@ class LmdbFile:
         with self._store.begin(db=self._tables[table]) as transaction:
             yield from transaction.cursor()
 
+    def entries(self) -> dict[str, int]:
+        """How many entries each table has."""
+        with self._store.begin() as transaction:
+            return {name: int(transaction.stat(db=table)["entries"]) for name, table in self._tables.items()}
+
     def close(self) -> None:
-        """Let the file go."""
-        self._store.close()
+        """Let the file go; a second time does nothing."""
+        if not self._closed:
+            self._closed = True
+            _release(self._key)
+
+
+# LMDB refuses to open a file that this process has open already: all readers of one file share one environment. A file
+# is known by its inode, as the one that takes its place has the same path.
+_File = tuple[int, int]
+_SHARING = threading.Lock()
+_open: dict[_File, tuple[lmdb.Environment, int]] = {}
+
+
+def _share(path: Path) -> tuple[_File, lmdb.Environment]:
+    """Open a file, or the environment that has it open; to be released as often."""
+    with _SHARING:
+        while True:
+            key = _identity(path)
+            if key in _open:
+                store, readers = _open[key]
+                break
+            store, readers = lmdb.open(str(path), subdir=False, readonly=True, lock=False, max_dbs=_MAX_TABLES), 0
+            if _identity(path) == key:
+                break
+            store.close()  # another file took its place meanwhile
+        _open[key] = store, readers + 1
+        return key, store
+
+
+def _release(key: _File) -> None:
+    with _SHARING:
+        store, readers = _open.pop(key)
+        if readers > 1:
+            _open[key] = store, readers - 1
+        else:
+            store.close()
+
+
+def _identity(path: Path) -> _File:
+    facts = path.stat()
+    return facts.st_dev, facts.st_ino
+
+
+def count_entries(path: Path, tables: Iterable[str]) -> dict[str, int]:
+    """How many entries each table of a file has; empty for a file that cannot be read."""
+    try:
+        store = LmdbFile(path, tables)
+    except (OSError, lmdb.Error):
+        return {}
+    try:
+        return store.entries()
+    finally:
+        store.close()

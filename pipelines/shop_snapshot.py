@@ -30,7 +30,7 @@ FILE = "shop.mdb"
 PLACES = "places.json"
 PRICES, FLAGS = "prices.npy", "flags.npy"
 _TABLES = ("cards", "index", "offers", "stock", "popular")
-_VERSION = 1
+_VERSION = 2
 _RECENT_DAYS = 28
 _LIST = 200
 CHAIN = "chain"
@@ -78,7 +78,7 @@ def write_shop(folder: Path, lake: Lake, settings: Settings, progress: Callable[
     places = {"stores": _rows(lake, "stores", "store_id"), "screens": _rows(lake, "screens", "screen_id")}
     (folder / PLACES).write_text(json.dumps(places, default=str))
     progress(f"shop: best-sellers of {counts['popular']:,} places, {counts['offers']:,} items with offers")
-    return {"lake": lake.fingerprint(), "has_stock": has_stock, "has_stores": has_stores, "counts": counts}
+    return {"lake": lake.fingerprint(), "has_stock": has_stock, "has_stores": has_stores, "entries": {FILE: counts}}
 
 
 def _items(lake: Lake, sales: pl.LazyFrame, settings: Settings) -> pl.DataFrame:

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from configs.errors import FacingsError
 from models.base import Recommender
-from pipelines.packed import NOBODY, REASONS, LmdbFile, Ranked, key_of, pack, unpack, write_lmdb
+from pipelines.packed import MAX_ITEMS, NOBODY, REASONS, LmdbFile, Ranked, key_of, pack, unpack, write_lmdb
 from state.files import draft_beside
 
 FILE = "slates.mdb"
@@ -23,9 +24,18 @@ _CODES = {str(reason): code for code, reason in enumerate(REASONS)}
 
 def write_slates(folder: Path, model: Recommender, candidates: int, progress: Callable[[str], None]) -> dict[str, Any]:
     """Write the candidates of every shopper that the model knows; return facts for the snapshot's meta."""
+    if len(model.item_ids) > MAX_ITEMS:
+        raise FacingsError(
+            f"A slate can name {MAX_ITEMS:,} items, the model has {len(model.item_ids):,}; train on fewer."
+        )
     np.save(folder / ITEMS, np.asarray(model.item_ids.astype(str), dtype=np.str_), allow_pickle=False)
     counts = write_lmdb(folder / FILE, {_TABLE: sorted(_pairs(model, candidates, progress))})
-    return {"shoppers": counts[_TABLE], "items": len(model.item_ids), "candidates": candidates}
+    return {
+        "shoppers": counts[_TABLE],
+        "items": len(model.item_ids),
+        "candidates": candidates,
+        "entries": {FILE: counts},
+    }
 
 
 def _pairs(model: Recommender, candidates: int, progress: Callable[[str], None]) -> Iterator[tuple[bytes, bytes]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Collection
 from datetime import datetime
@@ -19,15 +20,17 @@ from configs.errors import FacingsError
 from configs.home import Home
 from configs.settings import Settings
 from models.base import Recommender
+from pipelines.packed import count_entries
 from pipelines.signals.lake import Lake
+from pipelines.slates_snapshot import FILE as SLATES_FILE
 from pipelines.slates_snapshot import drop_shopper, write_slates
-from state.files import draft_beside, sync_folder, write_atomic
+from state.files import draft_beside, exclusive, replace_folder, sync_folder, write_atomic
 
 Kind = Literal["slates", "shop"]
 Progress = Callable[[str], None]
 META = "meta.json"
-FORMAT_VERSION = 1
-KEEP_SHOPS = 2
+FORMAT_VERSION = 2
+_MEND = {"shop": "ingest again, or start `facings serve`, which builds it anew", "slates": "run `facings retrain`"}
 
 
 def build_slates(
@@ -55,6 +58,8 @@ def build_slates(
 def build_shop(home: Home, lake: Lake, settings: Settings, *, now: datetime, progress: Progress) -> str:
     """Build the shop's snapshot from the lake; the same lake gives the same id, and then nothing is built.
 
+    Older ones are removed, but for the one in use. One builds at a time, over what killed builds left.
+
     Raises:
         FacingsError: nothing was ever ingested.
     """
@@ -63,11 +68,30 @@ def build_shop(home: Home, lake: Lake, settings: Settings, *, now: datetime, pro
     if not lake.has("interactions"):
         raise FacingsError("Nothing was ingested into this home yet; run `facings ingest FOLDER` first.")
     del now  # offers, campaigns and stock are judged when they are read
-    name = shop_key(lake, settings)
-    if (home.snapshots / "shop" / name / META).exists():
+    name, built = shop_key(lake, settings), None
+    if _holds(home, "shop", name):
         return name
-    built = _build(home, "shop", name, lambda folder: write_shop(folder, lake, settings, progress), addressed=False)
-    prune(home, "shop", keep={built, *filter(None, [current(home, "shop")])})
+    with exclusive(home.snapshots / "shop.lock", "build of the shop's snapshot", wait=True):
+        for draft in (home.snapshots / "shop").glob(".draft-*"):
+            shutil.rmtree(draft)
+        while built != name:  # an ingest that ends meanwhile changes what is read: then once more
+            built = name
+            if not _holds(home, "shop", name):
+                _build(home, "shop", name, lambda draft: write_shop(draft, lake, settings, progress), addressed=False)
+            name = shop_key(lake, settings)
+        prune(home, "shop", keep={name})
+    return name
+
+
+def refresh_shop(home: Home, lake: Lake, settings: Settings, *, now: datetime, progress: Progress) -> str:
+    """Let what is served follow the lake: build the shop's snapshot where it is missing or stale, and switch to it.
+
+    Raises:
+        FacingsError: nothing was ever ingested.
+    """
+    built = build_shop(home, lake, settings, now=now, progress=progress)
+    if built != current(home, "shop"):
+        switch(home, "shop", built)
     return built
 
 
@@ -90,7 +114,10 @@ def switch(home: Home, kind: Kind, snapshot_id: str) -> None:
 
 
 def check(home: Home, kind: Kind, snapshot_id: str) -> dict[str, Any]:
-    """Verify every file of a snapshot against its checksums; return its meta.
+    """Verify a snapshot, every file against its checksum and every table against its number of entries.
+
+    Returns:
+        Its meta.
 
     Raises:
         FacingsError: it is not there, damaged, or of another format.
@@ -98,14 +125,15 @@ def check(home: Home, kind: Kind, snapshot_id: str) -> dict[str, Any]:
     folder = home.snapshots / kind / snapshot_id
     try:
         meta: dict[str, Any] = json.loads((folder / META).read_text())
-        files = meta["files"]
         if meta["format_version"] != FORMAT_VERSION:
-            raise FacingsError(f"Snapshot {folder} has another format; build it again with `facings retrain`.")
-        wrong = [name for name, digest in files.items() if _digest(folder / name) != digest]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise FacingsError(f"Snapshot {folder} is missing or damaged; build it again with `facings retrain`.") from None
+            raise FacingsError(f"Snapshot {folder} is of another version of Facings; {_MEND[kind]}.")
+        wrong = [name for name, digest in meta["files"].items() if _digest(folder / name) != digest]
+        if not wrong:
+            wrong = [name for name, counts in meta["entries"].items() if count_entries(folder / name, counts) != counts]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise FacingsError(f"Snapshot {folder} is missing or damaged; {_MEND[kind]}.") from None
     if wrong:
-        raise FacingsError(f"Snapshot {folder}: {', '.join(wrong)} is damaged; build it again with `facings retrain`.")
+        raise FacingsError(f"Snapshot {folder}: {', '.join(wrong)} is damaged; {_MEND[kind]}.")
     return meta
 
 
@@ -140,7 +168,8 @@ def forget_in_snapshots(home: Home, shopper_id: str, *, drafts: bool = True) -> 
         digests = {name: _digest(folder / name) for name in meta["files"]}
         if stood or digests != meta["files"]:
             meta["files"] = digests
-            meta["shoppers"] = int(meta["shoppers"]) - int(stood)
+            meta["shoppers"] = count_entries(folder / SLATES_FILE, meta["entries"][SLATES_FILE])["slates"]
+            meta["entries"][SLATES_FILE]["slates"] = meta["shoppers"]
             write_atomic(folder / META, json.dumps(meta, indent=1, sort_keys=True))
         found += stood
     return found
@@ -168,17 +197,45 @@ def _build(home: Home, kind: Kind, name: str, fill: Callable[[Path], dict[str, A
         digests = {path.name: _digest(path) for path in sorted(draft.iterdir())}
         if addressed:
             name = f"{name}-{hashlib.sha256(json.dumps(digests).encode()).hexdigest()[:12]}"
+        for path in draft.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
         meta = {"format_version": FORMAT_VERSION, "kind": kind, "files": digests, **facts}
         write_atomic(draft / META, json.dumps(meta, indent=1, sort_keys=True))
-        if (root / name).exists():
-            shutil.rmtree(draft)
-        else:
-            draft.rename(root / name)
+        _take_place(home, kind, draft, name)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
     sync_folder(root)
     return name
+
+
+def _take_place(home: Home, kind: Kind, draft: Path, name: str) -> None:
+    """Give a draft its name; a sound snapshot that has it already stays, a damaged one makes way."""
+    folder = home.snapshots / kind / name
+    try:
+        draft.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        if _holds(home, kind, name):
+            shutil.rmtree(draft)
+        else:
+            replace_folder(folder, lambda empty: _move(draft, empty))
+
+
+def _move(folder: Path, to: Path) -> None:
+    for path in folder.iterdir():
+        path.rename(to / path.name)
+    folder.rmdir()
+
+
+def _holds(home: Home, kind: Kind, name: str) -> bool:
+    try:
+        check(home, kind, name)
+    except FacingsError:
+        return False
+    return True
 
 
 def _pointer(home: Home, kind: Kind) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from configs.clock import Clock
 from configs.settings import Settings
 from pipelines.offers.claims import Claim, Claims
-from pipelines.offers.decide import CERTAIN, POLICY_VERSION, Ask, Chosen, Slate, decide
+from pipelines.offers.decide import CERTAIN, POLICY_VERSION, Ask, Chosen, decide
 from pipelines.offers.view import View
 from serving.metrics import RECOMMENDATIONS, SECONDS
 
@@ -32,13 +33,25 @@ class Answering:
     public_url: str
     local_only: bool
 
-    def recommend(self, view: View, ask: Ask, *, explain: bool = False) -> dict[str, Any]:
-        """Decide and describe a slate; the answer of `POST /v1/placements/{placement}:recommend`."""
+    def recommend(self, view: View, ask: Ask, *, explain: bool = False, for_page: bool = False) -> dict[str, Any]:
+        """Decide and describe a slate: the answer of `POST /v1/placements/{placement}:recommend`.
+
+        With `for_page`, items also have what a page draws: brand, category, and whether they are in stock (true, or
+        null where no stock table says so).
+        """
         started = time.perf_counter()
         now = self.clock.now()
         slate = decide(view, ask, now, explain=explain)
         recommendation_id = uuid.uuid4().hex
         expires = now + timedelta(minutes=self.settings.claim_minutes)
+        stocked = view.shop.in_stock(ask.store_id) is not None
+        cards = view.shop.cards([chosen.place for chosen in slate.items])
+        items = []
+        for rank, (chosen, card) in enumerate(zip(slate.items, cards, strict=True), start=1):
+            claim = Claim(recommendation_id, ask.shopper_id, ask.store_id, card["item_id"], expires)
+            items.append(_item(rank, chosen, card, self.link(claim)))
+            if for_page:
+                items[-1] |= {"brand": card["brand"], "category": card["category"], "in_stock": stocked or None}
         answer: dict[str, Any] = {
             "recommendation_id": recommendation_id,
             "model_version": view.model_version,
@@ -46,8 +59,8 @@ class Answering:
             "fallback": slate.fallback,
             "placement": ask.placement,
             "store_id": ask.store_id,
-            "stock_rule": "on" if view.shop.in_stock(ask.store_id) is not None else "off",
-            "items": self._items(view, ask, slate, recommendation_id, expires),
+            "stock_rule": "on" if stocked else "off",
+            "items": items,
         }
         if explain:
             answer["refused"] = [{"item_id": item, "codes": codes} for item, codes in slate.refused.items()]
@@ -61,28 +74,19 @@ class Answering:
         """The address that a QR code carries."""
         return f"{self.public_url}/c/{self.claims.seal(claim)}"
 
-    def _items(
-        self, view: View, ask: Ask, slate: Slate, recommendation_id: str, expires: datetime
-    ) -> list[dict[str, Any]]:
-        cards = view.shop.cards([chosen.place for chosen in slate.items])
-        return [
-            {
-                "item_id": card["item_id"],
-                "rank": rank,
-                "score": round(chosen.score, 6),
-                "reason": chosen.reason,
-                "propensity": CERTAIN,
-                "offer": _offer(chosen, card["currency"]),
-                "title": card["title"],
-                "brand": card["brand"],
-                "category": card["category"],
-                "image_url": card["image_url"],
-                "claim_url": self.link(
-                    Claim(recommendation_id, ask.shopper_id, ask.store_id, card["item_id"], expires)
-                ),
-            }
-            for rank, (chosen, card) in enumerate(zip(slate.items, cards, strict=True), start=1)
-        ]
+
+def _item(rank: int, chosen: Chosen, card: Mapping[str, Any], claim_url: str) -> dict[str, Any]:
+    return {
+        "item_id": card["item_id"],
+        "rank": rank,
+        "score": round(chosen.score, 6),
+        "reason": chosen.reason,
+        "propensity": CERTAIN,
+        "offer": _offer(chosen, card["currency"]),
+        "title": card["title"],
+        "image_url": card["image_url"],
+        "claim_url": claim_url,
+    }
 
 
 def _offer(chosen: Chosen, currency: str) -> dict[str, Any]:
@@ -91,7 +95,6 @@ def _offer(chosen: Chosen, currency: str) -> dict[str, Any]:
     ends = None if running is None or running.ends is None else running.ends
     return {
         "offer_id": None if running is None else running.offer_id,
-        "campaign_id": None if running is None else running.campaign_id,
         "price": terms.price,
         "was": terms.was,
         "discount": 0.0 if running is None else running.discount,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,6 +21,7 @@ from serving.problems import add_handlers
 from serving.routes import api_routes
 from serving.services import Services, build_services
 
+_LOG = logging.getLogger("facings.serving")
 _LIST_COUNT = 12
 
 
@@ -37,7 +39,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         watch = asyncio.create_task(_watch(services))
         yield
-        services.stopping.set()
+        services.stop()
         watch.cancel()
         services.current.close()
 
@@ -45,7 +47,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         title="Facings",
         description="Offers, screens and events. Every error is an RFC 9457 problem.",
         version="1",
-        docs_url=None,
+        docs_url=None,  # FastAPI's own page loads its scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
     )
@@ -68,8 +70,12 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
 
 
 async def _watch(services: Services) -> None:
-    async for _ in services.current.changes():
-        services.screens.renew(services.gone)
+    while True:
+        try:
+            async for _ in services.current.changes():
+                services.screens.renew(services.gone)
+        except Exception as error:  # whatever happens here, requests go on on what is in use
+            _LOG.error("the watch over snapshots met %s and goes on", type(error).__name__)
 
 
 def _place(services: Services, screen_id: str) -> Place | None:
@@ -97,16 +103,14 @@ def _open_list(services: Services, token: str) -> tuple[Mapping[str, Any], Place
     if shopper is not None and services.gone({shopper}):
         shopper = None
     first = [claim.item_id] if claim.item_id else []
-    answer = services.answering.recommend(view, Ask("phone", claim.store_id, _LIST_COUNT, shopper, exclude=first))
+    ask = Ask("phone", claim.store_id, _LIST_COUNT, shopper, exclude=first)
+    answer = services.answering.recommend(view, ask, for_page=True)
     if claim.item_id:
         ask = Ask("phone", claim.store_id, 1, shopper, candidates=first)
-        answer["items"] = services.answering.recommend(view, ask)["items"] + answer["items"]
-    in_stock = True if answer["stock_rule"] == "on" else None
-    items = [{**item, "in_stock": in_stock} for item in answer["items"]]
+        answer["items"] = services.answering.recommend(view, ask, for_page=True)["items"] + answer["items"]
     return (
         {
             **answer,
-            "items": items,
             "personal": shopper is not None,
             "now": services.answering.clock.now().isoformat(),
             "expires_at": claim.expires.isoformat(),

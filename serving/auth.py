@@ -41,12 +41,20 @@ class Doorkeeper:
         if not allows(held, scope):
             raise Problem(403, f"This token is not for {scope.partition(':')[0]}; make one of that scope.")
 
-    def holds(self, request: Request, scope: str) -> bool:
-        """Whether a request may see what needs `scope`; true for all where no token is required."""
+    def owns(self, request: Request, scope: str) -> bool:
+        """Whether a request comes with exactly the token of `scope`; true for all where no token is required.
+
+        Raises:
+            Problem: 401, a token was sent that is not in force.
+        """
         if not self.required:
             return True
+        if "authorization" not in request.headers:
+            return False
         held = self._scope(request)
-        return held is not None and allows(held, scope)
+        if held is None:
+            raise Problem(401, "This token is not in force; make one with `facings token add` and send it as Bearer.")
+        return held == scope
 
     def _scope(self, request: Request) -> str | None:
         kind, _, token = request.headers.get("authorization", "").partition(" ")

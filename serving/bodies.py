@@ -19,7 +19,7 @@ Ids = Annotated[list[Id], Field(max_length=MAX_IDS)]
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class PossibleShopper(_Body):
@@ -36,7 +36,9 @@ class RecommendBody(_Body):
     shoppers: Annotated[list[PossibleShopper], Field(max_length=50)] | None = Field(
         None, description="several possible shoppers instead; probabilities sum to 1 at most"
     )
-    store_id: Id | None = Field(None, description="the store; none: stock is not checked")
+    store_id: Id | None = Field(
+        None, description="the store; needed where stores or stock were ever ingested, unless screen_id tells it"
+    )
     screen_id: Id | None = Field(None, description="the screen; its store counts where no store_id is given")
     count: Annotated[int, Field(ge=1, le=MAX_COUNT)] = Field(10, description="how many items at most")
     exclude_ids: Ids = Field([], description="items to leave out")
@@ -91,11 +93,15 @@ async def read_body(request: Request, kind: type[Body]) -> Body:
     media = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media not in {"application/json", ""}:
         raise Problem(415, "Send the body as application/json.")
+    too_large = Problem(413, f"The body is larger than {MAX_BODY:,} bytes; send it in parts.")
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > MAX_BODY:
+        raise too_large
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
         if size > MAX_BODY:
-            raise Problem(413, f"The body is larger than {MAX_BODY:,} bytes; send it in parts.")
+            raise too_large
         parts.append(part)
     try:
         return kind.model_validate_json(b"".join(parts))

@@ -1,4 +1,4 @@
-"""The snapshots in use, swapped between requests when the pointer changes; a damaged new one is not taken."""
+"""The snapshots in use, swapped between requests when a pointer changes; a damaged new one is not taken."""
 
 from __future__ import annotations
 
@@ -49,14 +49,10 @@ class CurrentView:
         signature = self._signature()
         if signature == self._seen:
             return None
-        try:
-            fresh = open_view(self._home)
-        except (FacingsError, OSError) as error:
-            _LOG.error("a new snapshot is not usable, the one in use stays: %s", error)
-            SNAPSHOTS_REFUSED.inc()
-            self._seen = signature
-            return None
+        fresh = self._open()
         self._seen = signature
+        if fresh is None:
+            return None
         old, self._view = self._view, fresh
         self.version += 1
         SNAPSHOTS_TAKEN.inc()
@@ -81,6 +77,23 @@ class CurrentView:
         if self._view is not None:
             self._view.close()
             self._view = None
+
+    def _open(self) -> View | None:
+        """Open what the pointers name; None: not usable, so what is in use stays.
+
+        A server that starts on damaged slates still has the shop, and answers by fallback.
+        """
+        try:
+            return open_view(self._home)
+        except (FacingsError, OSError) as error:
+            SNAPSHOTS_REFUSED.inc()
+            _LOG.error("A snapshot is not usable and is not taken: %s", error)
+        if self._view is not None:
+            return None
+        try:
+            return open_view(self._home, slates=False)
+        except (FacingsError, OSError):
+            return None
 
     def _signature(self) -> _Signature:
         return snapshot.signature(self._home, "shop"), snapshot.signature(self._home, "slates")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -41,7 +42,9 @@ class Problem(Exception):  # noqa: N818 - the standard's word
         self.field = field
 
 
-def problem_response(status: int, detail: str, field: str | None = None) -> Response:
+def problem_response(
+    status: int, detail: str, field: str | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
     """The JSON of a problem."""
     body: dict[str, Any] = {
         "type": "about:blank",
@@ -51,8 +54,8 @@ def problem_response(status: int, detail: str, field: str | None = None) -> Resp
     }
     if field is not None:
         body["field"] = field
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    return Response(orjson.dumps(body), status, headers, media_type="application/problem+json")
+    known = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    return Response(orjson.dumps(body), status, {**known, **(headers or {})}, media_type="application/problem+json")
 
 
 def from_validation(error: ValidationError) -> Problem:
@@ -102,7 +105,8 @@ def add_handlers(app: FastAPI) -> None:
 
     async def http_error(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return problem_response(error.status_code, _HINTS.get(error.status_code, str(error.detail)))
+        detail = _HINTS.get(error.status_code, str(error.detail))
+        return problem_response(error.status_code, detail, headers=error.headers)
 
     app.add_exception_handler(Problem, problem)
     app.add_exception_handler(HTTPException, http_error)

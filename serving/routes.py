@@ -2,57 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-from collections.abc import AsyncIterator
 from typing import Any
 
-import orjson
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from configs.errors import FacingsError
-from identity.match import Decision, Status
-from identity.template import check_model, unit
 from pipelines.offers.decide import Ask, probable
 from pipelines.offers.eligibility import PLACEMENTS, Placement
 from pipelines.offers.view import View
 from pipelines.signals.events import check_interactions
-from serving.bodies import EventsBody, RecommendBody, SightingBody, read_body
-from serving.metrics import EVENTS, SIGHTINGS, STREAMS
-from serving.problems import Problem, ProblemDetail
-from serving.schemas import EventsAnswer, RecommendAnswer, ScreenSlate, SightingAnswer
+from serving.bodies import EventsBody, RecommendBody, read_body
+from serving.described import PROBLEMS, gives, json_response, takes
+from serving.metrics import EVENTS
+from serving.problems import Problem
+from serving.schemas import EventsAnswer, HealthAnswer, RecommendAnswer
+from serving.screen_routes import screen_routes
 from serving.services import Services
 from state.events import append_events
 from state.forgotten import forgotten_among
 
-PING_SECONDS = 15.0
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    code: {"model": ProblemDetail, "content": {"application/problem+json": {}}}
-    for code in (400, 401, 403, 404, 413, 422)
-}
-
-
-def _takes(body: type[Any]) -> dict[str, Any]:
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": body.model_json_schema()}}}}
-
-
-def _gives(answer: type[Any]) -> dict[int | str, dict[str, Any]]:
-    return {200: {"model": answer}}
-
-
-def _json(content: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(content), status, media_type="application/json")
-
 
 def api_routes(services: Services) -> APIRouter:
     """The routes of the API, bound to one server's services."""
-    router = APIRouter(responses=_PROBLEMS)
+    router = APIRouter(responses=PROBLEMS)
     router.include_router(_placements(services))
-    router.include_router(_screens(services))
+    router.include_router(screen_routes(services))
     router.include_router(_operations(services))
     return router
 
@@ -61,7 +38,7 @@ def _placements(services: Services) -> APIRouter:
     router = APIRouter(tags=["offers"])
 
     @router.post(
-        "/v1/placements/{placement}:recommend", openapi_extra=_takes(RecommendBody), responses=_gives(RecommendAnswer)
+        "/v1/placements/{placement}:recommend", openapi_extra=takes(RecommendBody), responses=gives(RecommendAnswer)
     )
     async def recommend(request: Request, placement: str) -> Response:
         """Rank items for one placement; it always answers, and says in `fallback` why it is not the shopper's own."""
@@ -71,14 +48,14 @@ def _placements(services: Services) -> APIRouter:
         body = await read_body(request, RecommendBody)
         view = services.current.get()
         ask = _ask(view, placement, body)
-        return _json(services.answering.recommend(view, ask, explain=body.explain))
+        return json_response(services.answering.recommend(view, ask, explain=body.explain))
 
-    @router.post("/v1/events:batch", tags=["signals"], openapi_extra=_takes(EventsBody), responses=_gives(EventsAnswer))
+    @router.post("/v1/events:batch", tags=["signals"], openapi_extra=takes(EventsBody), responses=gives(EventsAnswer))
     async def events(request: Request) -> Response:
         """Take interactions: each is durable before the answer, and a repeat of an event_id is a duplicate."""
         services.doorkeeper.require(request, "events")
         body = await read_body(request, EventsBody)
-        return _json(await run_in_threadpool(_take_events, services, body.events))
+        return json_response(await run_in_threadpool(_take_events, services, body.events))
 
     return router
 
@@ -90,6 +67,8 @@ def _ask(view: View, placement: Placement, body: RecommendBody) -> Ask:
         if screen is None:
             raise Problem(422, "screen_id is not in the screens table; ingest it or leave it out.", field="screen_id")
         store = store or screen["store_id"]
+    if store is None and (view.shop.has_stores or view.shop.has_stock):
+        raise Problem(422, "store_id is missing; say for which store, so that its stock counts.", field="store_id")
     if store is not None and view.shop.has_stores and store not in view.shop.stores:
         raise Problem(422, "store_id is not in the stores table; ingest it or leave it out.", field="store_id")
     shopper, unsure = body.shopper_id, False
@@ -123,125 +102,22 @@ def _take_events(services: Services, rows: list[Any]) -> dict[str, Any]:
     return {"accepted": accepted, "duplicates": duplicates, "rejected": rejected}
 
 
-def _screens(services: Services) -> APIRouter:
-    router = APIRouter(tags=["screens"], prefix="/v1/screens/{screen_id}")
-
-    def known(screen_id: str) -> View:
-        view = services.current.get()
-        if screen_id not in view.shop.screens:
-            raise Problem(404, "There is no such screen; add it to the screens table and ingest it.", field="screen_id")
-        return view
-
-    @router.get("/offers", responses=_gives(ScreenSlate))
-    async def offers(request: Request, screen_id: str) -> Response:
-        """The screen's slate: personal only for the device's own token, where tokens are required."""
-        known(screen_id)
-        own = services.doorkeeper.holds(request, f"screen:{screen_id}")
-        word = services.screens.word(screen_id, personal=own)
-        headers = {"ETag": word.etag, "Cache-Control": "no-cache", "Vary": "Authorization"}
-        if request.headers.get("if-none-match") == word.etag:
-            return Response(status_code=304, headers=headers)
-        return Response(word.body, headers=headers, media_type="application/json")
-
-    @router.get("/stream")
-    async def stream(request: Request, screen_id: str) -> Response:
-        """Server-sent events: `slate` and `idle` (both carry the slate's JSON), and `ping`; the state comes first."""
-        services.doorkeeper.require(request, f"screen:{screen_id}")
-        known(screen_id)
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(_events(services, screen_id), media_type="text/event-stream", headers=headers)
-
-    @router.post("/sightings", openapi_extra=_takes(SightingBody), responses=_gives(SightingAnswer))
-    async def sighting(request: Request, screen_id: str) -> Response:
-        """One good frame of one tracked person, or a scanned code; the answer names nobody."""
-        services.doorkeeper.require(request, f"screen:{screen_id}")
-        view = known(screen_id)
-        body = await read_body(request, SightingBody)
-        decision, track = _recognise(services, view, screen_id, body)
-        SIGHTINGS.labels(decision.status).inc()
-        expires = None
-        if decision.shopper_id is not None:
-            expires = services.screens.seen(screen_id, track, decision.shopper_id)
-        else:
-            services.screens.left(screen_id, track)
-        return _json({"status": decision.status, "expires_at": expires and expires.isoformat(), "track_id": track})
-
-    @router.delete("/sightings/{track_id}")
-    async def left(request: Request, screen_id: str, track_id: str) -> Response:
-        """That person left; the screen clears."""
-        services.doorkeeper.require(request, f"screen:{screen_id}")
-        view = known(screen_id)
-        services.decider(str(view.shop.screens[screen_id]["store_id"])).leave(f"{screen_id}/{track_id}")
-        services.screens.left(screen_id, track_id)
-        return Response(status_code=204)
-
-    return router
-
-
-def _recognise(services: Services, view: View, screen_id: str, body: SightingBody) -> tuple[Decision, str]:
-    if body.qr_token is not None:
-        track = body.track_id or f"code-{hashlib.sha256(body.qr_token.encode()).hexdigest()[:16]}"
-        claim = services.answering.claims.open(body.qr_token)
-        if claim is None:
-            raise Problem(422, "qr_token is not one of this server's codes.", field="qr_token")
-        if claim.expires <= services.answering.clock.now() or claim.shopper_id is None:
-            return Decision(Status.UNKNOWN), track
-        return Decision(Status.KNOWN, claim.shopper_id), track
-    assert body.track_id is not None and body.embedding is not None
-    assert body.quality is not None and body.model is not None
-    try:
-        check_model(body.model)
-    except FacingsError as error:
-        raise Problem(422, str(error), field="model") from None
-    try:
-        vector = unit(body.embedding)
-        decider = services.decider(str(view.shop.screens[screen_id]["store_id"]))
-        decision = decider.observe(f"{screen_id}/{body.track_id}", vector, body.quality, body.liveness)
-    except FacingsError as error:
-        raise Problem(422, str(error), field="embedding") from None
-    return decision, body.track_id
-
-
-async def _events(services: Services, screen_id: str) -> AsyncIterator[bytes]:
-    """Tell the state now, then every change; what has expired in between is never told."""
-    screen = services.screens.screen(screen_id)
-    changed = asyncio.Event()
-    screen.listeners.add(changed)
-    STREAMS.inc()
-    told = ""
-    try:
-        while not services.stopping.is_set():
-            changed.clear()
-            if services.current.ready and screen_id in services.current.get().shop.screens:
-                word = services.screens.word(screen_id)
-                if word.etag != told:
-                    told = word.etag
-                    name = f"{services.screens.boot}-{screen.number}"
-                    yield f"id: {name}\nevent: {word.kind}\ndata: ".encode() + word.body + b"\n\n"
-            try:
-                await asyncio.wait_for(changed.wait(), PING_SECONDS)
-            except TimeoutError:
-                yield b"event: ping\ndata: {}\n\n"
-    finally:
-        screen.listeners.discard(changed)
-        STREAMS.dec()
-
-
 def _operations(services: Services) -> APIRouter:
     router = APIRouter(tags=["operations"])
 
-    @router.get("/health/live")
+    @router.get("/health/live", responses=gives(HealthAnswer))
     async def live() -> Response:
         """The process answers."""
-        return _json({"status": "live"})
+        return json_response({"status": "live"})
 
-    @router.get("/health/ready")
+    @router.get("/health/ready", responses=gives(HealthAnswer))
     async def ready() -> Response:
-        """There is something to serve; tells what."""
+        """There is something to serve; tells what. 503 with the reason as long as there is not."""
         view = services.current.get()
-        return _json({"status": "ready", "model_version": view.model_version, "stock_rule": view.shop.has_stock})
+        rule = "on" if view.shop.has_stock else "off"
+        return json_response({"status": "ready", "model_version": view.model_version, "stock_rule": rule})
 
-    @router.get("/metrics")
+    @router.get("/metrics", responses={200: {"content": {"text/plain": {}}}})
     async def metrics(request: Request) -> Response:
         """Prometheus metrics, without any id."""
         services.doorkeeper.require(request, "admin")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from configs.settings import Settings
 from pipelines import snapshot
 from pipelines.signals.lake import Lake
 from serving.app import create_app
+from serving.services import Services, own_url
+
+_GRACE_SECONDS = 3
 
 
 def run_server(
@@ -28,26 +32,50 @@ def run_server(
     """Serve until stopped.
 
     Raises:
-        FacingsError: nothing was ingested, or the address cannot be bound.
+        FacingsError: nothing was ingested, the address cannot be bound, or the certificate cannot be read.
     """
     clock = clock or settings.clock()
-    shop = snapshot.build_shop(settings.paths, Lake(settings.paths), settings, now=clock.now(), progress=progress)
-    if shop != snapshot.current(settings.paths, "shop"):
-        snapshot.switch(settings.paths, "shop", shop)
+    address = own_url(settings, "https" if tls_cert else "http")
+    settings = settings.model_copy(update={"public_url": settings.public_url or address})
     with bind(settings.host, settings.port) as listening:
-        scheme = "https" if tls_cert else "http"
-        progress(f"Serving on {scheme}://{settings.host}:{settings.port} (stop with Ctrl-C)")
+        snapshot.refresh_shop(settings.paths, Lake(settings.paths), settings, now=clock.now(), progress=progress)
         app = create_app(settings, clock=clock)
         config = uvicorn.Config(
             app,
             log_level="warning",
             access_log=False,
-            timeout_graceful_shutdown=3,
+            ws="none",
+            timeout_graceful_shutdown=_GRACE_SECONDS,
             ssl_certfile=tls_cert,
             ssl_keyfile=tls_key,
             server_header=False,
         )
-        uvicorn.Server(config).run(sockets=[listening])
+        _load(config)
+        progress(f"Serving on {address} (stop with Ctrl-C)")
+        Server(config, app.state.services).run(sockets=[listening])
+
+
+class Server(uvicorn.Server):
+    """Ends the open streams first when it is asked to stop; they would hold it up otherwise."""
+
+    def __init__(self, config: uvicorn.Config, services: Services) -> None:
+        super().__init__(config)
+        self._services = services
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End streams, let requests finish, stop."""
+        self._services.stop()
+        await super().shutdown(sockets)
+
+
+def _load(config: uvicorn.Config) -> None:
+    try:
+        config.load()
+    except (ssl.SSLError, OSError) as error:
+        reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
+        raise FacingsError(
+            f"The certificate and its key cannot be used ({reason}); give a matching pair of PEM files."
+        ) from None
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -61,10 +89,10 @@ def bind(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(2048)
     except OSError as error:
         listening.close()
         why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be bound ({error.strerror or error})"
         raise FacingsError(f"{host}:{port} {why}; choose another with --host and --port.") from None
-    listening.listen(2048)
     listening.setblocking(False)
     return listening

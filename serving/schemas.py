@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
 
 from identity.match import Status
 from models.reasons import Reason
+from pipelines.offers.decide import fallbacks
 from pipelines.offers.eligibility import Placement, Refusal
 
 
@@ -13,7 +16,6 @@ class OfferTerms(BaseModel):
     """What an item costs here and now, in integer minor units of `currency`."""
 
     offer_id: str | None
-    campaign_id: str | None
     price: int | None
     was: int | None
     discount: float | None
@@ -31,10 +33,16 @@ class RecommendedItem(BaseModel):
     propensity: float
     offer: OfferTerms
     title: str | None
-    brand: str | None
-    category: str | None
     image_url: str | None
     claim_url: str
+
+
+class ScreenItem(RecommendedItem):
+    """One item of a screen's slate. `in_stock`: true, or null where no stock table says so."""
+
+    brand: str | None
+    category: str | None
+    in_stock: bool | None
 
 
 class RefusedItem(BaseModel):
@@ -44,26 +52,30 @@ class RefusedItem(BaseModel):
     codes: list[Refusal]
 
 
-class RecommendAnswer(BaseModel):
-    """A slate. `fallback` is null, or `<why>:<level>` (why: anonymous, unsure, no_model, unknown_shopper, too_few,
-    nothing_allowed; level: shopper, neighbourhood, store, chain, requested). `stock_rule` is `off` where no stock table
-    was ever ingested or no store is known."""
-
+class _Decided(BaseModel):
     recommendation_id: str
-    model_version: str
+    model_version: str = Field(description="of the champion; `none` before the first one was published")
     policy_version: str
-    fallback: str | None
+    fallback: Annotated[str, Field(json_schema_extra={"enum": list(fallbacks())})] | None = Field(
+        description="null: the shopper's own slate; else why not, and from which level it was filled instead"
+    )
     placement: Placement
     store_id: str | None
-    stock_rule: str
-    items: list[RecommendedItem]
-    refused: list[RefusedItem] | None = None
+    stock_rule: Literal["on", "off"] = Field(description="off where no stock table was ever ingested")
     took_ms: float
 
 
-class ScreenSlate(RecommendAnswer):
+class RecommendAnswer(_Decided):
+    """A slate, best first. `refused` only where `explain` was asked for."""
+
+    items: list[RecommendedItem]
+    refused: list[RefusedItem] | None = None
+
+
+class ScreenSlate(_Decided):
     """A screen's slate, with what the page shows beside it."""
 
+    items: list[ScreenItem]
     screen_id: str
     personal: bool
     shopper_greeting: str | None
@@ -95,3 +107,11 @@ class EventsAnswer(BaseModel):
     accepted: int
     duplicates: int
     rejected: list[RejectedEvent]
+
+
+class HealthAnswer(BaseModel):
+    """The state of the server."""
+
+    status: Literal["live", "ready"]
+    model_version: str | None = None
+    stock_rule: Literal["on", "off"] | None = None

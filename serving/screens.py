@@ -17,7 +17,7 @@ import orjson
 
 from pipelines.offers.claims import Claim
 from pipelines.offers.decide import Ask
-from pipelines.offers.eligibility import Placement
+from pipelines.offers.eligibility import PLACEMENTS, PRIVATE, Placement
 from serving.answers import Answering
 from serving.current import CurrentView
 from serving.page_routes import qr_svg
@@ -30,13 +30,14 @@ _LOCAL_NOTE = "The code opens on this machine only."
 
 @dataclass
 class Word:
-    """What a screen shows now: an event's kind, its slate, and its JSON."""
+    """What a screen shows: an event's kind, its slate, its JSON, until when, and when the first offer on it ends."""
 
     kind: str
     slate: dict[str, Any]
     body: bytes
     etag: str
     ends: datetime
+    offers_end: datetime | None = None
 
 
 @dataclass
@@ -94,8 +95,8 @@ class Screens:
         return screen.idle
 
     def renew(self, gone: Callable[[set[str]], set[str]]) -> None:
-        """The snapshots changed: decide every open screen again, without the shoppers that `gone` returns."""
-        shoppers = {screen.shopper for screen in self._screens.values() if screen.shopper is not None}
+        """The snapshots changed: decide every screen again, without the shoppers that `gone` returns."""
+        shoppers = {shopper for screen in self._screens.values() for shopper, _ in screen.present.values()}
         lost = gone(shoppers) if shoppers else set()
         for screen_id, screen in self._screens.items():
             stays = screen_id in self._current.get().shop.screens
@@ -104,36 +105,41 @@ class Screens:
             self._settle(screen_id)
             self._tell(screen)
 
+    def wake(self) -> None:
+        """Let every open stream look again at what there is to tell."""
+        for screen in self._screens.values():
+            for listener in screen.listeners:
+                listener.set()
+
     def _settle(self, screen_id: str) -> None:
-        """Bring the screen to what those present allow, and tell the listeners if that changed."""
+        """Bring the screen to what those present allow, tell the listeners, and come back when that ends."""
         screen = self.screen(screen_id)
         now = self._answering.clock.now()
         screen.present = {track: entry for track, entry in screen.present.items() if entry[1] > now}
         shoppers = {shopper for shopper, _ in screen.present.values()}
-        if len(shoppers) != 1:
-            if screen.shopper is not None:
-                self._clear(screen)
-            return
-        shopper = shoppers.pop()
-        ends = max(expires for _, expires in screen.present.values())
-        if shopper == screen.shopper and screen.personal is not None:
-            screen.personal = self._extended(screen.personal, ends)
-        else:
-            screen.personal = self._word(screen_id, shopper, ends)
-            screen.shopper = shopper
-        self._tell(screen)
-        if screen.timer is not None:
-            screen.timer.cancel()
-        loop = asyncio.get_running_loop()
-        wait = (ends - now).total_seconds() + 0.01
-        screen.timer = loop.call_later(wait, self._settle, screen_id)
-
-    def _clear(self, screen: Screen) -> None:
-        screen.shopper = screen.personal = None
         if screen.timer is not None:
             screen.timer.cancel()
             screen.timer = None
+        if not shoppers and screen.shopper is None:
+            return
+        if len(shoppers) == 1:
+            shopper, ends = shoppers.pop(), max(expires for _, expires in screen.present.values())
+            screen.personal = self._prolonged(screen, shopper, ends, now) or self._word(screen_id, shopper, ends)
+            screen.shopper, again = shopper, screen.personal.ends
+        else:
+            screen.shopper = screen.personal = None
+            again = min((expires for _, expires in screen.present.values()), default=now)
+        if again > now:
+            wait = (again - now).total_seconds() + 0.01
+            screen.timer = asyncio.get_running_loop().call_later(wait, self._settle, screen_id)
         self._tell(screen)
+
+    def _prolonged(self, screen: Screen, shopper: str, ends: datetime, now: datetime) -> Word | None:
+        """The slate on the screen for longer; None where it is another shopper's, or an offer on it has ended."""
+        word = screen.personal
+        if word is None or shopper != screen.shopper or (word.offers_end is not None and word.offers_end <= now):
+            return None
+        return self._dated(word.kind, word.slate, ends, word.offers_end)
 
     def _tell(self, screen: Screen) -> None:
         screen.number += 1
@@ -143,9 +149,10 @@ class Screens:
     def _word(self, screen_id: str, shopper: str | None, ends: datetime) -> Word:
         view = self._current.get()
         place = view.shop.screens[screen_id]
-        placement: Placement = place.get("placement") or "entrance"
+        told = place.get("placement")
+        placement: Placement = told if told in PLACEMENTS and told != PRIVATE else "entrance"  # everybody sees a screen
         store = place["store_id"]
-        slate = self._answering.recommend(view, Ask(placement, store, SLOTS, shopper))
+        slate = self._answering.recommend(view, Ask(placement, store, SLOTS, shopper), for_page=True)
         link = self._link(slate, shopper, store)
         slate |= {
             "screen_id": screen_id,
@@ -156,17 +163,15 @@ class Screens:
             "phone_note": _LOCAL_NOTE if self._answering.local_only else None,
         }
         offers = [item["offer"]["ends"] for item in slate["items"] if item["offer"]["ends"]]
-        ends = min([ends, *map(datetime.fromisoformat, offers)])
-        return self._dated("idle" if shopper is None else "slate", slate, ends)
+        first = min(map(datetime.fromisoformat, offers), default=None)
+        return self._dated("idle" if shopper is None else "slate", slate, ends, first)
 
     def _link(self, slate: dict[str, Any], shopper: str | None, store: str) -> str:
         ends = self._answering.clock.now() + timedelta(minutes=self._answering.settings.claim_minutes)
         return self._answering.link(Claim(slate["recommendation_id"], shopper, store, None, ends))
 
-    def _extended(self, word: Word, ends: datetime) -> Word:
-        return self._dated(word.kind, word.slate, ends)
-
-    def _dated(self, kind: str, slate: dict[str, Any], ends: datetime) -> Word:
+    def _dated(self, kind: str, slate: dict[str, Any], ends: datetime, offers_end: datetime | None) -> Word:
+        ends = ends if offers_end is None else min(ends, offers_end)
         dated = {**slate, "now": self._answering.clock.now().isoformat(), "expires_at": ends.isoformat()}
         etag = hashlib.sha256(f"{kind} {slate['recommendation_id']} {ends}".encode()).hexdigest()[:24]
-        return Word(kind, dated, orjson.dumps(dated), f'"{etag}"', ends)
+        return Word(kind, dated, orjson.dumps(dated), f'"{etag}"', ends, offers_end)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from configs.clock import Clock
 from configs.secrets import secret
@@ -17,6 +17,7 @@ from serving.answers import Answering
 from serving.auth import Doorkeeper, is_loopback
 from serving.current import CurrentView
 from serving.screens import Screens
+from state.consent import Consents
 from state.engine import open_engine
 from state.forgotten import forgotten_among
 
@@ -31,7 +32,8 @@ class Services:
     doorkeeper: Doorkeeper
     engine: Any
     pseudonym_key: bytes
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    consents: Consents
+    stopping: bool = False
     event_lock: threading.Lock = field(default_factory=threading.Lock)
     _deciders: dict[str, TrackDecider] = field(default_factory=dict)
 
@@ -39,7 +41,7 @@ class Services:
         """Who decides over the tracks of one store: a store knows only those who enrolled there."""
         if store_id not in self._deciders:
             settings = self.answering.settings
-            source = gallery_source(settings.paths, open_consents(settings), store_id)
+            source = gallery_source(settings.paths, self.consents, store_id)
             seconds = settings.sighting_seconds
             self._deciders[store_id] = TrackDecider(source.current, self.answering.clock, seconds=seconds)
         return self._deciders[store_id]
@@ -48,16 +50,34 @@ class Services:
         """Those who were forgotten."""
         return forgotten_among(self.engine, shoppers, self.pseudonym_key)
 
+    def stop(self) -> None:
+        """End the open streams, so that the server can end."""
+        self.stopping = True
+        self.screens.wake()
+
 
 def build_services(settings: Settings, clock: Clock) -> Services:
     """Open what a server needs."""
     home = settings.paths
     engine = open_engine(settings.state_uri)
-    public = (settings.public_url or f"http://{settings.host}:{settings.port}").rstrip("/")
-    host = public.partition("://")[2].partition("/")[0].rpartition(":")[0] or public.partition("://")[2]
-    claims = Claims(secret(home, "claims"))
-    answering = Answering(settings, clock, claims, public, local_only=is_loopback(host.strip("[]")))
+    public = (settings.public_url or own_url(settings)).rstrip("/")
+    answering = Answering(settings, clock, Claims(secret(home, "claims")), public, local_only=_stays_here(public))
     current = CurrentView(home)
-    everybody = gallery_source(home, open_consents(settings))
+    consents = open_consents(settings)
+    everybody = gallery_source(home, consents)
     screens = Screens(answering, current, lambda shopper: everybody.current().greeting(shopper))
-    return Services(answering, current, screens, Doorkeeper(settings, engine), engine, secret(home, "pseudonym"))
+    return Services(
+        answering, current, screens, Doorkeeper(settings, engine), engine, secret(home, "pseudonym"), consents
+    )
+
+
+def own_url(settings: Settings, scheme: str = "http") -> str:
+    """The address that the server binds, as a URL."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{scheme}://{host}:{settings.port}"
+
+
+def _stays_here(url: str) -> bool:
+    """Whether an address opens on this machine only: loopback, or the one that means all of them."""
+    host = urlsplit(url).hostname or ""
+    return is_loopback(host) or host in {"0.0.0.0", "::"}  # noqa: S104

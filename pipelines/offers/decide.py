@@ -1,4 +1,7 @@
-"""The decision for one placement: the shopper's candidates, else the neighbourhood's, the store's, the chain's."""
+"""The decision for one placement: the shopper's candidates, else the neighbourhood's, the store's, the chain's.
+
+Where these are used up, whatever the store has fills the slate: one allowed item is enough for an answer.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,9 @@ CERTAIN = 1.0
 # A shopper is served as such only when they are so probable; below it everybody there gets the neighbourhood's slate.
 SURE = 0.8
 _LEVELS = ("home", "store", "chain")
-_LEVEL_NAMES = {"home": "neighbourhood", "store": "store", "chain": "chain", "requested": "requested"}
+_NAMES = {"home": "neighbourhood"}
+_ASSORTMENT, _REQUESTED = "assortment", "requested"
+_BLOCK = 4096
 
 
 class Why(StrEnum):
@@ -33,6 +38,16 @@ class Why(StrEnum):
     UNKNOWN_SHOPPER = "unknown_shopper"  # the champion does not know this shopper
     TOO_FEW = "too_few"  # the shopper's own candidates did not fill the slate
     NOTHING_ALLOWED = "nothing_allowed"  # no candidate of any level may be shown here
+
+
+def fallbacks() -> list[str]:
+    """Every value that a slate's `fallback` may have besides None."""
+    levels = ("neighbourhood", "store", "chain", _ASSORTMENT, _REQUESTED)
+    return [
+        *(f"{why}:{level}" for why in Why if why is not Why.NOTHING_ALLOWED for level in levels),
+        f"{Why.TOO_FEW}:shopper",
+        Why.NOTHING_ALLOWED.value,
+    ]
 
 
 @dataclass(frozen=True)
@@ -98,11 +113,12 @@ def decide(view: View, ask: Ask, now: datetime, *, explain: bool = False) -> Sla
         places, keep = _fresh(ranked.items, seen, wanted)
         if not len(places):
             continue
-        seen = np.concatenate([seen, places])
         codes = refusals(view, places, setting)
         allowed = ~np.logical_or.reduce(list(codes.values()))
-        if explain:
-            _note(refused, places, codes)
+        if level != _ASSORTMENT:  # its blocks do not overlap, and naming all that a shop has explains nothing
+            seen = np.concatenate([seen, places])
+            if explain:
+                _note(refused, places, codes)
         for at in np.flatnonzero(allowed)[: ask.count - len(taken)]:
             source = keep[at]
             taken.append((level, int(places[at]), float(ranked.scores[source]), int(ranked.reasons[source])))
@@ -124,7 +140,14 @@ def _levels(view: View, ask: Ask, wanted: npt.NDArray[np.int32] | None) -> Itera
     if wanted is not None:
         known = wanted[wanted >= 0]
         code = REASONS.index(Reason.REQUESTED)
-        yield "requested", Ranked(known, np.zeros(len(known), np.float32), np.full(len(known), code, np.uint8))
+        yield _REQUESTED, Ranked(known, np.zeros(len(known), np.float32), np.full(len(known), code, np.uint8))
+        return
+    held = view.shop.in_stock(ask.store_id)
+    everything = np.arange(view.shop.size, dtype=np.int32) if held is None else held
+    code = REASONS.index(Reason.IN_ASSORTMENT)
+    for start in range(0, len(everything), _BLOCK):
+        block = everything[start : start + _BLOCK]
+        yield _ASSORTMENT, Ranked(block, np.zeros(len(block), np.float32), np.full(len(block), code, np.uint8))
 
 
 def _fresh(
@@ -170,4 +193,4 @@ def _fallback(view: View, ask: Ask, levels: list[str]) -> str | None:
         why = Why.UNSURE if ask.unsure else Why.ANONYMOUS
     else:
         why = Why.NO_MODEL if view.model_version == NO_MODEL else Why.UNKNOWN_SHOPPER
-    return f"{why}:{_LEVEL_NAMES[other]}"
+    return f"{why}:{_NAMES.get(other, other)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from typing import Literal
 
@@ -15,7 +16,8 @@ from pipelines.shop_snapshot import AGE_RESTRICTED, NEVER, SENSITIVE, UNKNOWN_PR
 
 Placement = Literal["entrance", "aisle", "checkout", "phone"]
 PLACEMENTS: tuple[Placement, ...] = ("entrance", "aisle", "checkout", "phone")
-SHARED: frozenset[str] = frozenset({"entrance", "aisle", "checkout"})
+# Seen by its owner alone; every other placement hangs where everybody sees it.
+PRIVATE: Placement = "phone"
 
 
 class Refusal(StrEnum):
@@ -53,7 +55,7 @@ def refusals(view: View, places: npt.NDArray[np.int32], setting: Setting) -> dic
         Refusal.EXCLUDED: np.isin(places, setting.excluded),
         Refusal.CATEGORY_EXCLUDED: (flags & NEVER) != 0,
     }
-    if setting.placement in SHARED:
+    if setting.placement != PRIVATE:
         found[Refusal.AGE_RESTRICTED] = (flags & AGE_RESTRICTED) != 0
     if setting.personal:
         found[Refusal.SENSITIVE] = (flags & SENSITIVE) != 0
@@ -74,21 +76,23 @@ class Terms:
 
 
 def terms(view: View, place: int, store_id: str | None, now: datetime) -> Terms:
-    """The item's best running offer and its price: the deepest discount that keeps the offer's floor price."""
+    """The item's best running offer and its price: the deepest discount that keeps the offer's floor price.
+
+    An offer with a floor is not shown where the price is unknown: nobody could say that it holds.
+    """
     base = int(view.shop.prices[place])
     usual = None if base == UNKNOWN_PRICE else base
     for offer in view.shop.offers(place):
         if not offer.runs(now, store_id):
             continue
-        if not offer.discount or usual is None:
-            return Terms(offer, usual, None)
-        price = discounted(usual, offer.discount)
-        if offer.floor is None or price >= offer.floor:
-            return Terms(offer, price, usual)
+        price, was = usual, None
+        if offer.discount and usual is not None:
+            price, was = discounted(usual, offer.discount), usual
+        if offer.floor is None or (price is not None and price >= offer.floor):
+            return Terms(offer, price, was)
     return Terms(None, usual, None)
 
 
 def discounted(price: int, discount: float) -> int:
-    """`price` (minor units) less a fraction, half rounded up; in millionths, so that .2 is exactly a fifth."""
-    kept = 1_000_000 - round(discount * 1_000_000)
-    return (price * kept + 500_000) // 1_000_000
+    """`price` (minor units) less a fraction, half rounded up; decimal, so that .2 is exactly a fifth."""
+    return int((price * (1 - Decimal(repr(discount)))).quantize(Decimal(1), ROUND_HALF_UP))

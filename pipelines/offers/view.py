@@ -48,13 +48,15 @@ class View:
             self.slates.close()
 
 
-def open_view(home: Home) -> View | None:
+def open_view(home: Home, *, slates: bool = True) -> View | None:
     """Open the current snapshots, each verified; None before a shop snapshot was switched to.
+
+    With `slates` false, the shop alone, as before the first champion.
 
     Raises:
         FacingsError: a snapshot is damaged.
     """
-    shop_id, slates_id = snapshot.current(home, "shop"), snapshot.current(home, "slates")
+    shop_id, slates_id = snapshot.current(home, "shop"), snapshot.current(home, "slates") if slates else None
     if shop_id is None:
         return None
     meta = snapshot.check(home, "shop", shop_id)
@@ -62,6 +64,10 @@ def open_view(home: Home) -> View | None:
     shop = Shop(home.snapshots / "shop" / shop_id, meta)
     if slates_id is None:
         return View(shop, None, np.zeros(0, np.int32), NO_MODEL)
-    slates = Slates(home.snapshots / "slates" / slates_id)
-    to_shop = shop.positions([str(item) for item in slates.item_ids])
-    return View(shop, slates, to_shop, str(slates_meta["model_version"]))
+    try:
+        own = Slates(home.snapshots / "slates" / slates_id)
+    except BaseException:
+        shop.close()
+        raise
+    to_shop = shop.positions([str(item) for item in own.item_ids])
+    return View(shop, own, to_shop, str(slates_meta["model_version"]))

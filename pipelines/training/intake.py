@@ -26,10 +26,14 @@ def take_in(settings: Settings, folder: Path | None, *, clock: Clock, progress: 
         FacingsError: the folder cannot be taken; nothing of it was.
     """
     from pipelines.signals.ingest import ingest
+    from pipelines.snapshot import refresh_shop
 
     if folder is not None:
         ingest(folder, settings.paths, clock=clock, settings=settings, progress=progress)
     _drain(settings, clock, progress)
+    lake = Lake(settings.paths)
+    if lake.has("interactions"):
+        refresh_shop(settings.paths, lake, settings, now=clock.now(), progress=progress)
 
 
 def waiting(settings: Settings) -> bool:
