@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import socket
 import ssl
 from collections.abc import Callable
@@ -51,6 +52,8 @@ def run_server(
             server_header=False,
         )
         _load(config)
+        gc.collect()
+        gc.freeze()  # what was imported stays for good: collections between requests need not walk it
         progress(f"Serving on {address} (stop with Ctrl-C)")
         Server(config, app.state.services).run(sockets=[listening])
 
