@@ -106,6 +106,13 @@ def test_the_same_seed_gives_the_same_scores_and_another_seed_others() -> None:
     assert not np.array_equal(first, other)
 
 
+def test_several_runs_score_by_their_mean() -> None:
+    first = int(np.random.SeedSequence(5).generate_state(1)[0])
+    rows = np.arange(41)
+    mean = (fitted(seed=5)._score(rows) + fitted(seed=first)._score(rows)) / 2
+    np.testing.assert_allclose(fitted(seed=5, runs=2)._score(rows), mean, atol=1e-5)
+
+
 def test_scores_do_not_depend_on_whom_else_a_call_asks_for(model: Recommender) -> None:
     together = model._score(np.arange(41))
     for row in range(41):
