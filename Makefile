@@ -23,7 +23,7 @@ test: $(READY) ## lint, types, import floors and all tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest $(PYTEST)
+	@$(BIN)/pytest -n 2 --dist loadfile $(PYTEST)
 
 lint: $(READY) ## ruff's findings
 	@$(BIN)/ruff check .

@@ -25,9 +25,13 @@ _ARGUMENTS = (
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """Chromium, started once; the tests that use it skip visibly where there is none."""
+    """Chromium, started once a file; the tests that use it skip visibly where there is none.
+
+    No longer than a file: while Playwright runs, this thread counts as inside an event loop, and Prefect's functions
+    would answer other tests with coroutines.
+    """
     api = pytest.importorskip("playwright.sync_api", reason="no playwright: install the extra `dev`")
     path = os.environ.get("FACINGS_CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:
