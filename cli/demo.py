@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -201,7 +200,7 @@ def _server(settings: Settings) -> Iterator[None]:
             time.sleep(0.1)
         yield
     finally:
-        server.send_signal(signal.SIGINT)
+        server.terminate()
         try:
             server.wait(10)
         except subprocess.TimeoutExpired:
