@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def _pairs(model: Recommender, candidates: int, progress: Callable[[str], None])
         reasons = lists["reason"].map(_CODES).to_numpy().astype(np.uint8)
         names = lists["shopper_id"].to_numpy(object)
         starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]]) if len(names) else np.zeros(0, np.int64)
-        for low, high in zip(starts, [*starts[1:], len(names)], strict=True):
+        for low, high in pairwise([*starts, len(names)]):
             part = slice(int(low), int(high))
             yield key_of(str(names[low])), pack(Ranked(items[part], scores[part], reasons[part]))
         progress(f"slates of {min(start + _BATCH, len(shoppers)):,} of {len(shoppers):,} shoppers")
