@@ -243,8 +243,8 @@ def _greet(settings: Settings, probe: Path, token: str | None) -> dict[str, Any]
 
 
 def _told(slate: dict[str, Any]) -> dict[str, Any]:
-    keys = ("recommendation_id", "model_version", "policy_version", "fallback", "stock_rule", "personal")
-    return {**{key: slate[key] for key in keys}, "items": slate["items"], "phone_note": slate["phone_note"]}
+    keys = ("recommendation_id", "model_version", "policy_version", "fallback", "stock_rule", "personal", "items")
+    return {key: slate[key] for key in (*keys, "phone_url", "phone_note")}
 
 
 def _lines(slate: dict[str, Any], store: str) -> list[str]:
@@ -255,6 +255,8 @@ def _lines(slate: dict[str, Any], store: str) -> list[str]:
         tag = "price at the shelf" if price is None else f"{item['offer']['currency']} {price / 100:.2f}"
         lines.append(f"  {item['rank']}. {item['title'] or item['item_id']}  ({tag}; {item['reason']})")
     rule = "no stock table was ingested, so the stock rule is off" if slate["stock_rule"] == "off" else "all in stock"
+    note = f" {slate['phone_note']}" if slate["phone_note"] else ""
+    lines.append(f"  Its QR code carries this list on to a phone: {slate['phone_url']}{note}")
     return [*lines, f"  Model version {slate['model_version']}, decided in {slate['took_ms']:.1f} ms; {rule}."]
 
 
