@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -208,10 +209,11 @@ def test_a_home_that_was_only_ingested_answers_and_a_later_screen_is_found(tmp_p
         more.mkdir()
         (more / "screens.csv").write_text("screen_id,store_id\nlate-3,s3\n")
         ingest_shop(more, tmp_path / "home")
-        for _ in range(400):
-            if client.get("/v1/screens/late-3/offers").status_code == 200:
-                break
-        assert client.get("/v1/screens/late-3/offers").json()["store_id"] == "s3"
+        until = time.monotonic() + 20
+        while (answer := client.get("/v1/screens/late-3/offers")).status_code == 404:
+            assert time.monotonic() < until, "the server did not take the new screen"
+            time.sleep(0.05)
+        assert answer.json()["store_id"] == "s3"
 
 
 def test_beyond_loopback_nothing_is_answered_without_the_right_token(shop: Settings) -> None:
