@@ -27,6 +27,7 @@ def quarantine(context: click.Context, action: str, table: str | None, as_json: 
     from pipelines.signals.ingest import readmit
     from pipelines.signals.lake import Lake
     from pipelines.signals.quarantine import explain, read_quarantine
+    from pipelines.snapshot import refresh_shop
 
     settings = settings_of(context)
     if table is not None and table not in TABLES:
@@ -34,8 +35,11 @@ def quarantine(context: click.Context, action: str, table: str | None, as_json: 
     if action == "readmit":
         if table is not None:
             raise UsageError("readmit tries all rows; leave --table out.")
-        report = readmit(settings.paths, clock=settings.clock(), settings=settings, progress=progress)
-        left = read_quarantine(Lake(settings.paths)).height
+        clock, lake = settings.clock(), Lake(settings.paths)
+        report = readmit(settings.paths, clock=clock, settings=settings, progress=progress)
+        if lake.has("interactions"):
+            refresh_shop(settings.paths, lake, settings, now=clock.now(), progress=progress)
+        left = read_quarantine(lake).height
         taken = sum(count.kept for count in report.tables.values())
         show(report.model_dump(), [f"{taken:,} rows taken in, {left:,} stay in quarantine"], as_json=as_json)
         return

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Collection
 from datetime import datetime
@@ -24,7 +23,7 @@ from pipelines.packed import count_entries
 from pipelines.signals.lake import Lake
 from pipelines.slates_snapshot import FILE as SLATES_FILE
 from pipelines.slates_snapshot import drop_shopper, write_slates
-from state.files import draft_beside, exclusive, replace_folder, sync_folder, write_atomic
+from state.files import draft_beside, exclusive, replace_folder, sync_files, sync_folder, write_atomic
 
 Kind = Literal["slates", "shop"]
 Progress = Callable[[str], None]
@@ -197,9 +196,7 @@ def _build(home: Home, kind: Kind, name: str, fill: Callable[[Path], dict[str, A
         digests = {path.name: _digest(path) for path in sorted(draft.iterdir())}
         if addressed:
             name = f"{name}-{hashlib.sha256(json.dumps(digests).encode()).hexdigest()[:12]}"
-        for path in draft.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+        sync_files(draft)
         meta = {"format_version": FORMAT_VERSION, "kind": kind, "files": digests, **facts}
         write_atomic(draft / META, json.dumps(meta, indent=1, sort_keys=True))
         _take_place(home, kind, draft, name)

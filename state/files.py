@@ -42,10 +42,7 @@ def build_folder(path: Path, build: Callable[[Path], None]) -> None:
     draft.mkdir()
     try:
         build(draft)
-        for file in draft.rglob("*"):
-            if file.is_file():
-                with file.open("rb") as handle:
-                    os.fsync(handle.fileno())
+        sync_files(draft)
         if path.exists():
             shutil.rmtree(draft)
         else:
@@ -66,10 +63,7 @@ def replace_folder(path: Path, build: Callable[[Path], None]) -> None:
     draft.mkdir()
     try:
         build(draft)
-        for file in draft.rglob("*"):
-            if file.is_file():
-                with file.open("rb") as handle:
-                    os.fsync(handle.fileno())
+        sync_files(draft)
         if not _exchange(draft, path):
             old = draft_beside(path)
             path.rename(old)
@@ -93,6 +87,14 @@ def _exchange(one: Path, other: Path) -> bool:
 def draft_beside(path: Path) -> Path:
     """A name for a draft in the same folder, hidden and unique."""
     return path.with_name(f".draft-{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
+
+
+def sync_files(folder: Path) -> None:
+    """Make the content of every file below the folder durable."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
 
 
 def sync_folder(folder: Path) -> None:

@@ -45,6 +45,9 @@ def test_the_greeting_has_a_name_only_when_the_shopper_chose_one(visit: Visit, s
     page = visit(f"{stage.url}/screens/window")
     stage.tell("slate", slate(3, personal=True, shopper_greeting="Ada"))
     wait_for_heading(page, "Good to see you, Ada")
+    stage.tell("slate", slate(4, personal=True))
+    wait_for_heading(page, "Good to see you")
+    assert "Ada" not in page.content()
 
 
 def test_an_offer_has_its_price_its_old_price_and_its_discount(visit: Visit, stage: Stage) -> None:
@@ -198,6 +201,7 @@ def test_the_installer_is_told_what_is_missing(visit: Visit, stage: Stage, statu
     stage.status = status
     page = visit(f"{stage.url}/screens/window")
     wait_for_heading(page, "This screen is not connected yet")
+    assert page.locator(".card").count() == 0
     stage.status = 200
     wait_for_heading(page, "Today’s favourites")
 
@@ -221,6 +225,7 @@ def test_where_streams_are_held_back_the_page_asks_instead(visit: Visit, stage: 
     stage.wait_for_requests(1)
     page.clock.fast_forward(16000)
     wait_for_heading(page, "Today’s favourites")
+    assert page.locator(".card").count() > 0
 
 
 def test_the_code_can_be_scanned_from_the_screen(visit: Visit, stage: Stage) -> None:

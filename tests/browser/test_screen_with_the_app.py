@@ -86,6 +86,7 @@ def test_who_is_not_seen_any_more_has_left(visit: Visit, shop: Shop) -> None:
     shop.sees(FACE)
     wait_for_heading(page, "Good to see you, Robin")
     wait_for_heading(page, "Today’s favourites")
+    assert "Robin" not in page.content()
 
 
 def test_no_id_of_a_shopper_reaches_the_page(visit: Visit, shop: Shop) -> None:

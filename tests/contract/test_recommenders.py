@@ -90,7 +90,7 @@ def colours(table: pd.DataFrame, key: str, lists: pd.DataFrame) -> pd.Series:
     return text.str.split("/").str[-1].reindex(lists[key]).reset_index(drop=True)
 
 
-def same(one: Recommender, other: Recommender) -> None:
+def assert_same_lists(one: Recommender, other: Recommender) -> None:
     asked = [*EVERYBODY, "quiet", "new-even", "nobody"]
     pd.testing.assert_frame_equal(
         one.recommend(asked, 30, attributes=STRANGERS), other.recommend(asked, 30, attributes=STRANGERS)
@@ -104,11 +104,11 @@ pytestmark = pytest.mark.parametrize("name", recommender_names())
 
 
 def test_a_second_fit_equals_one_fit(name: str) -> None:
-    same(untrained(name).fit(board(flip=True), seed=9).fit(board(), seed=3), trained(name))
+    assert_same_lists(untrained(name).fit(board(flip=True), seed=9).fit(board(), seed=3), trained(name))
 
 
 def test_the_same_seed_gives_the_same_lists(name: str) -> None:
-    same(untrained(name).fit(board(), seed=3), trained(name))
+    assert_same_lists(untrained(name).fit(board(), seed=3), trained(name))
 
 
 def test_a_personal_list_shows_the_shopper_s_colour(name: str) -> None:
@@ -250,7 +250,7 @@ def test_a_saved_model_loads_without_unpickling_and_ranks_the_same(name: str, tm
             np.load(path, allow_pickle=False)
     again = load(tmp_path / "model")
     assert type(again) is type(trained(name))
-    same(again, trained(name))
+    assert_same_lists(again, trained(name))
 
 
 def test_a_saved_model_saves_to_the_same_bytes(name: str, tmp_path: Path) -> None:

@@ -70,12 +70,15 @@ def events(base: str, headers: dict[str, str] | None = None) -> Iterator[Iterato
         assert stream.status_code == 200
 
         def read() -> Iterator[tuple[str, Any]]:
-            kind = ""
+            kind, until = "", time.monotonic() + 20
             for line in stream.iter_lines():
                 if line.startswith("event: "):
                     kind = line.removeprefix("event: ")
-                elif line.startswith("data: "):
+                elif line.startswith("data: ") and kind != "ping":
                     yield kind, json.loads(line.removeprefix("data: "))
+                    until = time.monotonic() + 20
+                # Pings keep a line alive on which nothing is told: without this a broken server would hang the test.
+                assert time.monotonic() < until, "the stream told nothing for 20 s"
 
         yield read()
 
