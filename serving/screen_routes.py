@@ -101,7 +101,11 @@ def _recognise(services: Services, view: View, screen_id: str, body: SightingBod
     except FacingsError as error:
         raise Problem(422, str(error), field="embedding") from None
     decider = services.decider(str(view.shop.screens[screen_id]["store_id"]))
-    return decider.observe(f"{screen_id}/{body.track_id}", vector, body.quality, body.liveness), body.track_id
+    decision = decider.observe(f"{screen_id}/{body.track_id}", vector, body.quality, body.liveness)
+    if decision.shopper_id is not None and not services.consents.holds(decision.shopper_id):
+        # The gallery in memory follows the vault; a consent may end a moment before the templates are gone.
+        decision = Decision(Status.UNKNOWN)
+    return decision, body.track_id
 
 
 def _by_code(services: Services, token: str, track_id: str | None) -> tuple[Decision, str]:

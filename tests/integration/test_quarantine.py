@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +11,7 @@ from configs.clock import SystemClock
 from configs.home import Home
 from configs.secrets import secret
 from configs.settings import load_settings
+from pipelines import snapshot
 from pipelines.signals.lake import Lake
 from pipelines.signals.quarantine import FORGOTTEN, read_quarantine
 from state.engine import open_engine
@@ -165,3 +167,14 @@ def test_explain_names_some_unknown_values_and_counts_them_together(home: Path, 
 def test_where_no_row_of_the_stores_holds_no_store_is_known(home: Path, tmp_path: Path) -> None:
     _ingest(_folder(tmp_path / "shop", interactions=f"{HEADER}\n{ROW},s1,", stores="store_id,name\n,North\n"))
     assert _reasons() == [(2, "store_id 's1' is not in the stores table"), (2, "store_id is missing")]
+
+
+def test_a_screen_that_was_taken_in_again_is_served(home: Path, tmp_path: Path) -> None:
+    stores = "store_id\ns1"
+    _ingest(
+        _folder(tmp_path / "a", interactions=f"{HEADER}\n{ROW},s1,2", stores=stores, screens="screen_id,store_id\nw,s2")
+    )
+    _ingest(_folder(tmp_path / "b", stores="store_id\ns2"))
+    assert facings("quarantine", "readmit").code == 0
+    place = home / "snapshots" / "shop" / str(snapshot.current(Home(home), "shop")) / "places.json"
+    assert list(json.loads(place.read_text())["screens"]) == ["w"]

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from configs.clock import FixedClock
+from configs.errors import FacingsError
 from configs.settings import Settings
 from identity.template import MODEL, unit
 from identity.vault import Enrolled, Vault
@@ -135,12 +136,15 @@ def test_a_stream_is_told_when_the_time_of_a_sighting_is_over(shop: Settings) ->
         assert [next(heard)[0] for _ in range(2)] == ["slate", "idle"]
 
 
-def test_without_consent_a_template_recognises_nobody(shop: Settings) -> None:
+@pytest.mark.parametrize("last", ["consent", "templates"])
+def test_without_consent_or_without_templates_nobody_is_recognised(shop: Settings, last: str) -> None:
     face = enrol(shop, "shopper-00", 1)
     with served(shop) as base, httpx.Client(base_url=base) as client:
         assert client.post(f"{SCREEN}/sightings", json=sighting("t1", face)).json()["status"] == "known"
-        open_consents(shop).withdraw("shopper-00", at=END)
-        Vault(shop.paths).remove("shopper-00")
+        if last == "consent":
+            open_consents(shop).withdraw("shopper-00", at=END)
+        else:
+            Vault(shop.paths).remove("shopper-00")
         assert client.post(f"{SCREEN}/sightings", json=sighting("t1", face)).json()["status"] == "unknown"
         assert not client.get(f"{SCREEN}/offers").json()["personal"]
 
@@ -199,6 +203,16 @@ def test_a_damaged_snapshot_is_not_taken_and_what_serves_goes_on(
     assert current.refresh() is None
     assert current.get().model_version == "1" and "damaged" in caplog.text
     current.close()
+
+
+def test_the_pointer_never_names_a_snapshot_that_is_damaged_or_not_there(shop: Settings) -> None:
+    before = snapshot.current(shop.paths, "shop")
+    assert before is not None
+    (shop.paths.snapshots / "shop" / before / "prices.npy").write_bytes(b"cut off")
+    for wrong in (before, "never-built"):
+        with pytest.raises(FacingsError, match="damaged"):
+            snapshot.switch(shop.paths, "shop", wrong)
+    assert snapshot.current(shop.paths, "shop") == before
 
 
 def test_a_home_that_was_only_ingested_answers_and_a_later_screen_is_found(tmp_path: Path) -> None:
