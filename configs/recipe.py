@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from configs.errors import UsageError
 
@@ -26,6 +26,10 @@ class DataRecipe(_Part):
     item_content: tuple[str, ...] = Field((), description="columns of items (or attributes) used as content")
     shopper_attributes: tuple[str, ...] = Field((), description="columns of shoppers used as attributes")
     shopper_features: tuple[str, ...] = Field((), description="features of Feast's shopper view used as attributes")
+    promotions: Literal["none", "past", "planned"] = Field(
+        "none", description="advertising that the model may know: none, what had started, or the plan ahead as well"
+    )
+    contents: bool = Field(False, description="whether the model knows which contents a shopper watched")
 
 
 class SplitRecipe(_Part):
@@ -55,6 +59,38 @@ class SlateRecipe(_Part):
     candidates: int = Field(100, ge=1, le=1000, description="candidates kept for each shopper")
 
 
+class RangeRecipe(_Part):
+    """Where `facings tune` looks for one key of the config: an interval or a list."""
+
+    low: float | None = Field(None, description="lowest value")
+    high: float | None = Field(None, description="highest value, included")
+    log: bool = Field(False, description="search on a logarithmic scale; low must be above 0")
+    step: float | None = Field(None, gt=0, description="distance of two values; 1 for whole numbers")
+    choices: tuple[Any, ...] | None = Field(None, description="the values themselves, instead of an interval")
+
+    @model_validator(mode="after")
+    def _is_an_interval_or_a_list(self) -> Self:
+        if (self.choices is None) == (self.low is None or self.high is None):
+            raise ValueError("give either low and high, or choices")
+        if self.choices is not None:
+            if not self.choices or self.log or self.step or self.low is not None or self.high is not None:
+                raise ValueError("choices need at least one value, and neither low, high, log nor step")
+            return self
+        assert self.low is not None and self.high is not None
+        if self.low >= self.high:
+            raise ValueError(f"the range is reversed or empty: low {self.low:g} is not below high {self.high:g}")
+        if self.log and (self.low <= 0 or self.step):
+            raise ValueError("a logarithmic range starts above 0 and takes no step")
+        return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether the interval holds whole numbers."""
+        return all(value is None or float(value).is_integer() for value in (self.low, self.high)) and (
+            self.step is not None and float(self.step).is_integer()
+        )
+
+
 class Recipe(_Part):
     """One experiment, complete in itself."""
 
@@ -66,11 +102,14 @@ class Recipe(_Part):
     split: SplitRecipe = SplitRecipe()
     gate: GateRecipe = GateRecipe()
     slate: SlateRecipe = SlateRecipe()
+    ranges: dict[str, RangeRecipe] = Field(
+        default_factory=dict, description="where `facings tune` searches, by dotted key below `config`"
+    )
 
     @property
     def fingerprint(self) -> str:
-        """Hex digest of the content; two files that say the same have the same."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        """Hex digest of the content; two files that say the same have the same. Ranges shape no model and are out."""
+        text = json.dumps(self.model_dump(mode="json", exclude={"ranges"}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -6,8 +6,9 @@ A new one is one file in models/recommenders/ with one config and one class; see
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -43,6 +44,32 @@ class Capabilities:
     cold_items: bool  # can rank an item that nobody bought above others, by its content
     fold_in: bool  # takes a shopper's newest events at request time, without a refit
     repeats: bool  # recommends what the shopper bought before (else such items are left out)
+    visit_date: bool = False  # uses the moment of a shopper's visit where `recommend` is told it
+
+
+@dataclass(frozen=True)
+class Events:
+    """A shopper's newest events as a recommender that can fold in takes them.
+
+    Attributes:
+        items: columns of the items, the oldest event first; shape (events,), at least one.
+        age_days: days from each event to the moment of the request, 0 or above, falling; shape (events,).
+    """
+
+    items: IntArray
+    age_days: FloatArray
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What one call asks for, apart from the shoppers."""
+
+    k: int
+    new_only: bool
+    allowed: BoolArray  # shape (items,)
+    exclude: Mapping[str, Sequence[str]]
+    attributes: pd.DataFrame | None
+    explain: bool
 
 
 class Recommender(ABC):
@@ -85,6 +112,8 @@ class Recommender(ABC):
         candidates: Sequence[str] | None = None,
         exclude: Mapping[str, Sequence[str]] | None = None,
         attributes: pd.DataFrame | None = None,
+        at: Mapping[str, pd.Timestamp] | None = None,
+        explain: bool = False,
     ) -> pd.DataFrame:
         """Rank items for shoppers.
 
@@ -96,36 +125,101 @@ class Recommender(ABC):
             candidates: rank these items only; unknown ones are ignored. None: all items.
             exclude: items to leave out, by shopper_id.
             attributes: shopper_id and attribute columns of shoppers who were not in the training data.
+            at: the moment (UTC) of a shopper's visit, by shopper_id, where it is known; what the training data holds of
+                that day or later is then not used for that shopper.
+            explain: add a column `about`: the id that the reason names (an item, a maker, a store …), or "".
 
         Returns:
-            shopper_id, rank (from 1), item_id, score (float64, higher is better), reason (a `Reason`).
+            shopper_id, rank (from 1), item_id, score (float64, higher is better), reason (a `Reason`). Its
+            `attrs["fallbacks"]` counts what was served otherwise than asked: `unknown_shopper`, `no_history`,
+            `unknown_item` (among the candidates).
 
         Raises:
-            UsageError: k is out of range, or a shopper is named twice (also in `attributes`).
+            UsageError: k is out of range, a shopper is named twice (also in `attributes`), or `at` is given to a
+                recommender that makes nothing of it.
             FacingsError: the model is broken: a score is not a number.
         """
-        if not 1 <= k <= MAX_K:
-            raise UsageError(f"k is {k}; it must lie between 1 and {MAX_K}.")
-        asked = pd.Index([str(shopper) for shopper in shopper_ids], dtype=object)
-        if asked.has_duplicates:
-            raise UsageError(f"Shopper {asked[asked.duplicated()][0]!r} is named more than once.")
-        allowed = self.recommendable.copy()
-        if candidates is not None:
-            allowed &= self.item_ids.isin(list(candidates))
-        rows = self.shopper_ids.get_indexer(asked)
-        batch = max(1, _BATCH_CELLS // max(1, len(self.item_ids)))
+        if at and not self.capabilities.visit_date:
+            raise UsageError(f"Recommender {self.name} makes nothing of the moment of a visit; ask without `at`.")
+        asked = _distinct(shopper_ids)
+        request, unknown = self._request(k, new_only, candidates, exclude, attributes, explain)
+        rows: IntArray = self.shopper_ids.get_indexer(asked).astype(np.int64)
+        moments = _seconds(asked, at or {})
         frames: list[pd.DataFrame] = []
-        for known, positions in ((True, np.flatnonzero(rows >= 0)), (False, np.flatnonzero(rows < 0))):
-            if not known and not self.capabilities.cold_shoppers:
-                continue
-            for start in range(0, len(positions), batch):
-                part = positions[start : start + batch]
-                frames.append(self._rank(asked, rows, part, known, k, new_only, allowed, exclude or {}, attributes))
-        if not frames:
-            return _no_rows()
-        whole = pd.concat(frames, ignore_index=True)
-        order = np.lexsort((whole["rank"].to_numpy(), whole.pop("position").to_numpy()))
-        return whole.iloc[order].reset_index(drop=True)
+        for part in self._batches(np.flatnonzero((rows >= 0) & np.isnan(moments))):
+            frames.append(self._ranked(asked[part], part, rows[part], self._score(rows[part]), request))
+        for part in self._batches(np.flatnonzero((rows >= 0) & ~np.isnan(moments))):
+            scores = self._score_at(rows[part], moments[part])
+            frames.append(self._ranked(asked[part], part, rows[part], scores, request))
+        if self.capabilities.cold_shoppers:
+            for part in self._batches(np.flatnonzero(rows < 0)):
+                frames.append(self._ranked_cold(asked[part], part, request))
+        known = rows[rows >= 0]
+        return _joined(
+            frames,
+            explain,
+            unknown_shopper=int((rows < 0).sum()),
+            no_history=int((np.diff(self.history.indptr)[known] == 0).sum()),
+            unknown_item=unknown,
+        )
+
+    def fold_in(
+        self,
+        events: pd.DataFrame,
+        k: int,
+        *,
+        now: pd.Timestamp | None = None,
+        new_only: bool = False,
+        candidates: Sequence[str] | None = None,
+        exclude: Mapping[str, Sequence[str]] | None = None,
+        attributes: pd.DataFrame | None = None,
+        explain: bool = False,
+    ) -> pd.DataFrame:
+        """Rank items for shoppers by their newest events, without a refit.
+
+        A known shopper's events come on top of what the model was trained on; of an unknown one they are all there is.
+
+        Args:
+            events: shopper_id, item_id, event_time (UTC), in any order; every shopper named here is served, in the
+                order of their first row. Events of unknown items are ignored and counted.
+            k: length of the lists, as in `recommend`.
+            now: the moment of the request; None: that of the newest event. Later events are refused.
+            new_only: leave out what the shopper bought before and what the events name.
+            candidates: as in `recommend`.
+            exclude: as in `recommend`.
+            attributes: as in `recommend`, for unknown shoppers.
+            explain: as in `recommend`.
+
+        Returns:
+            As `recommend`. A shopper none of whose events names a known item is served as `recommend` would.
+
+        Raises:
+            UsageError: the recommender cannot fold in, an event lies after `now`, or k is out of range.
+        """
+        if not self.capabilities.fold_in:
+            raise UsageError(f"Recommender {self.name} cannot take new events without training; retrain it instead.")
+        asked = pd.Index(events["shopper_id"].astype(str).unique(), dtype=object)
+        request, unknown = self._request(k, new_only, candidates, exclude, attributes, explain)
+        grouped, ignored = self._grouped(events, asked, now)
+        rows: IntArray = self.shopper_ids.get_indexer(asked).astype(np.int64)
+        frames: list[pd.DataFrame] = []
+        told = np.array([len(own.items) > 0 for own in grouped], dtype=bool)
+        for part in self._batches(np.flatnonzero(told)):
+            own = [grouped[position] for position in part]
+            scores = self._score_fold_in(rows[part], own, _attributes_of(asked[part], attributes))
+            frames.append(self._ranked(asked[part], part, rows[part], scores, request, own))
+        for part in self._batches(np.flatnonzero(~told & (rows >= 0))):
+            frames.append(self._ranked(asked[part], part, rows[part], self._score(rows[part]), request))
+        if self.capabilities.cold_shoppers:
+            for part in self._batches(np.flatnonzero(~told & (rows < 0))):
+                frames.append(self._ranked_cold(asked[part], part, request))
+        return _joined(
+            frames,
+            explain,
+            unknown_shopper=int((rows < 0).sum()),
+            no_history=int((~told).sum()),
+            unknown_item=unknown + ignored,
+        )
 
     def forget(self, shopper_ids: Sequence[str]) -> int:
         """Erase all that is kept of these shoppers; return how many were known."""
@@ -198,6 +292,20 @@ class Recommender(ABC):
         The array is the caller's: return a new one, not a view of what the model keeps.
         """
 
+    def _score_at(self, shopper_rows: IntArray, moments: FloatArray) -> FloatArray:
+        """Score as `_score` for visits at `moments` (seconds since 1970, UTC), by what was known before each.
+
+        Called only where `capabilities.visit_date` says so.
+        """
+        raise TypeError(f"{self.name} declares visit_date and does not implement _score_at")
+
+    def _score_fold_in(self, shopper_rows: IntArray, events: Sequence[Events], attributes: pd.DataFrame) -> FloatArray:
+        """Score every item from newest events: shopper_rows is -1 where unknown, then `attributes` may say something.
+
+        Called only where `capabilities.fold_in` says so. Shape (len(shopper_rows), items); -inf: never recommend.
+        """
+        raise TypeError(f"{self.name} declares fold_in and does not implement _score_fold_in")
+
     def _score_cold(self, attributes: pd.DataFrame) -> FloatArray:
         """Score every item for unknown shoppers; one row of `attributes` (shopper_id, known columns) each.
 
@@ -214,6 +322,21 @@ class Recommender(ABC):
             repeat[bought] = True
             reasons[position, repeat[columns[position]]] = str(Reason.BOUGHT_BEFORE)
             repeat[bought] = False
+        return reasons
+
+    def _explain(
+        self, shopper_rows: IntArray, columns: IntArray
+    ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
+        """Reason codes as `_reasons`, and what each is about ("": nothing to name). Override where more is known."""
+        return self._reasons(shopper_rows, columns), np.full(columns.shape, "", dtype=object)
+
+    def _fold_in_reasons(
+        self, shopper_rows: IntArray, events: Sequence[Events], columns: IntArray
+    ) -> npt.NDArray[np.object_]:
+        """Reason codes as `_reasons`, for lists made from newest events."""
+        known = shopper_rows >= 0
+        reasons = np.full(columns.shape, str(Reason.SIMILAR_TASTE), dtype=object)
+        reasons[known] = self._reasons(shopper_rows[known], columns[known])
         return reasons
 
     def _cold_reason(self) -> Reason:
@@ -236,40 +359,114 @@ class Recommender(ABC):
 
     # ------------------------------------------------------------------ inner workings
 
-    def _rank(
+    def _request(
         self,
-        asked: pd.Index,
-        rows: IntArray,
-        positions: IntArray,
-        known: bool,
         k: int,
         new_only: bool,
-        allowed: BoolArray,
-        exclude: Mapping[str, Sequence[str]],
+        candidates: Sequence[str] | None,
+        exclude: Mapping[str, Sequence[str]] | None,
         attributes: pd.DataFrame | None,
+        explain: bool,
+    ) -> tuple[_Request, int]:
+        """Check what is asked; also return how many candidates are unknown."""
+        if not 1 <= k <= MAX_K:
+            raise UsageError(f"k is {k}; it must lie between 1 and {MAX_K}.")
+        allowed = self.recommendable.copy()
+        unknown = 0
+        if candidates is not None:
+            columns = self.item_ids.get_indexer(pd.Index(list(candidates), dtype=object))
+            unknown = int((columns < 0).sum())
+            named = np.zeros(len(allowed), dtype=bool)
+            named[columns[columns >= 0]] = True
+            allowed &= named
+        return _Request(k, new_only, allowed, exclude or {}, attributes, explain), unknown
+
+    def _batches(self, positions: IntArray) -> Iterator[IntArray]:
+        """Cut so that the scores of one batch stay below `_BATCH_CELLS` cells."""
+        size = max(1, _BATCH_CELLS // max(1, len(self.item_ids)))
+        for start in range(0, len(positions), size):
+            yield positions[start : start + size]
+
+    def _grouped(self, events: pd.DataFrame, asked: pd.Index, now: pd.Timestamp | None) -> tuple[list[Events], int]:
+        """The events of each asked shopper, oldest first, and how many name an unknown item."""
+        times = events["event_time"]
+        moment = times.max() if now is None else now
+        if (times > moment).any():
+            raise UsageError(f"{int((times > moment).sum())} events lie after {moment}; give a later `now`.")
+        columns: IntArray = self.item_ids.get_indexer(pd.Index(events["item_id"].astype(str), dtype=object)).astype(
+            np.int64
+        )
+        ages = ((moment - times).dt.total_seconds() / 86_400).to_numpy(np.float64)
+        owners = asked.get_indexer(pd.Index(events["shopper_id"].astype(str), dtype=object))
+        order = np.lexsort((-ages, owners))
+        order = order[columns[order] >= 0]
+        bounds = np.searchsorted(owners[order], np.arange(len(asked) + 1))
+        own = [order[start:end] for start, end in pairwise(bounds)]
+        return [Events(columns[part], ages[part]) for part in own], int((columns < 0).sum())
+
+    def _ranked_cold(self, ids: pd.Index, positions: IntArray, request: _Request) -> pd.DataFrame:
+        """Lists of unknown shoppers."""
+        known_of = _attributes_of(ids, request.attributes)
+        columns, values = self._selected(ids, self._score_cold(known_of), request, [None] * len(ids))
+        about = np.full(columns.shape, "", dtype=object)
+        return self._table(ids, positions, columns, values, self._cold_reasons(known_of, columns), about)
+
+    def _ranked(
+        self,
+        ids: pd.Index,
+        positions: IntArray,
+        rows: IntArray,
+        scores: FloatArray,
+        request: _Request,
+        events: Sequence[Events] | None = None,
     ) -> pd.DataFrame:
-        ids = asked[positions]
-        if known:
-            scores = np.asarray(self._score(rows[positions]), dtype=np.float64)
+        """Lists from scores of known shoppers, or of any whose newest `events` are given."""
+        unwanted: list[IntArray | None] = [None] * len(ids)
+        if request.new_only or not self.capabilities.repeats:
+            own = [self._bought(row) for row in rows]
+            unwanted = [*own] if events is None else [np.r_[a, b.items] for a, b in zip(own, events, strict=True)]
+        columns, values = self._selected(ids, scores, request, unwanted)
+        about = np.full(columns.shape, "", dtype=object)
+        if events is not None:
+            reasons = self._fold_in_reasons(rows, events, columns)
+        elif request.explain:
+            reasons, about = self._explain(rows, columns)
         else:
-            known_of = _attributes_of(ids, attributes)
-            scores = np.asarray(self._score_cold(known_of), dtype=np.float64)
+            reasons = self._reasons(rows, columns)
+        return self._table(ids, positions, columns, values, reasons, about)
+
+    def _bought(self, row: int) -> IntArray:
+        """Columns of what a shopper bought before; none for row -1."""
+        if row < 0:
+            return np.zeros(0, dtype=np.int64)
+        return np.asarray(self.history.indices[self.history.indptr[row] : self.history.indptr[row + 1]], np.int64)
+
+    def _selected(
+        self, ids: pd.Index, scores: FloatArray, request: _Request, unwanted: Sequence[IntArray | None]
+    ) -> tuple[IntArray, FloatArray]:
+        """The best k of what may be shown to each: columns and scores."""
+        scores = np.asarray(scores, dtype=np.float64)
         if np.isnan(scores).any():
             raise FacingsError(f"Recommender {self.name} gave a score that is not a number; train it again.")
-        scores[:, np.flatnonzero(~allowed)] = -np.inf
-        for line, position in enumerate(positions):
-            if known and (new_only or not self.capabilities.repeats):
-                row = rows[position]
-                scores[line, self.history.indices[self.history.indptr[row] : self.history.indptr[row + 1]]] = -np.inf
-            unwanted = exclude.get(asked[position])
-            if unwanted:
-                columns = self.item_ids.get_indexer(pd.Index(list(unwanted), dtype=object))
+        scores[:, np.flatnonzero(~request.allowed)] = -np.inf
+        for line, (shopper, left_out) in enumerate(zip(ids, unwanted, strict=True)):
+            if left_out is not None:
+                scores[line, left_out] = -np.inf
+            excluded = request.exclude.get(shopper)
+            if excluded:
+                columns = self.item_ids.get_indexer(pd.Index(list(excluded), dtype=object))
                 scores[line, columns[columns >= 0]] = -np.inf
-        columns, values = top_k(scores, k)
-        if known:
-            reasons = self._reasons(rows[positions], columns)
-        else:
-            reasons = self._cold_reasons(known_of, columns)
+        return top_k(scores, request.k)
+
+    def _table(
+        self,
+        ids: pd.Index,
+        positions: IntArray,
+        columns: IntArray,
+        values: FloatArray,
+        reasons: npt.NDArray[np.object_],
+        about: npt.NDArray[np.object_],
+    ) -> pd.DataFrame:
         line_of, slot_of = np.nonzero(columns >= 0)
         return pd.DataFrame(
             {
@@ -279,8 +476,35 @@ class Recommender(ABC):
                 "item_id": self.item_ids[columns[line_of, slot_of]],
                 "score": values[line_of, slot_of],
                 "reason": reasons[line_of, slot_of],
+                "about": about[line_of, slot_of],
             }
         )
+
+
+def _distinct(shopper_ids: Sequence[str]) -> pd.Index:
+    asked = pd.Index([str(shopper) for shopper in shopper_ids], dtype=object)
+    if asked.has_duplicates:
+        raise UsageError(f"Shopper {asked[asked.duplicated()][0]!r} is named more than once.")
+    return asked
+
+
+def _seconds(asked: pd.Index, at: Mapping[str, pd.Timestamp]) -> FloatArray:
+    """Moment of each asked shopper's visit in seconds since 1970; NaN where it is not known."""
+    return np.array([at[who].timestamp() if who in at else np.nan for who in asked], dtype=np.float64)
+
+
+def _joined(frames: Sequence[pd.DataFrame], explain: bool, **fallbacks: int) -> pd.DataFrame:
+    """All lists in the order of the shoppers asked for."""
+    shown = [*COLUMNS, *(["about"] if explain else [])]
+    if frames:
+        whole = pd.concat(frames, ignore_index=True)
+        order = np.lexsort((whole["rank"].to_numpy(), whole["position"].to_numpy()))
+        lists = whole.iloc[order].reset_index(drop=True)[shown]
+    else:
+        types = {"rank": "int64", "score": "float64"}
+        lists = pd.DataFrame({column: pd.Series([], dtype=types.get(column, "object")) for column in shown})
+    lists.attrs["fallbacks"] = fallbacks
+    return lists
 
 
 def _attributes_of(ids: pd.Index, attributes: pd.DataFrame | None) -> pd.DataFrame:
@@ -292,9 +516,3 @@ def _attributes_of(ids: pd.Index, attributes: pd.DataFrame | None) -> pd.DataFra
     if known["shopper_id"].duplicated().any():
         raise UsageError("The attributes name a shopper more than once; give one row for each.")
     return base.merge(known, on="shopper_id", how="left", validate="one_to_one")
-
-
-def _no_rows() -> pd.DataFrame:
-    """The empty answer, with the types of a full one."""
-    types = {"rank": "int64", "score": "float64"}
-    return pd.DataFrame({column: pd.Series([], dtype=types.get(column, "object")) for column in COLUMNS})

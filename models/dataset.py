@@ -33,6 +33,10 @@ class Dataset:
         recommendable: for each row of `items`, whether it may be recommended at all.
         item_content: columns of `items` that describe it to a content-aware model.
         shopper_attributes: columns of `shoppers` that describe them.
+        promotions: store_id, item_id, starts, ends (UTC), display, mailer: advertising, past and, where the recipe lets
+            the model know the plan, future; None: nothing is known of it.
+        watched: shopper_id, content_id, item_id, event_time: who watched which content before `as_of`, a row for each
+            item that the content is linked to; None: nothing is known of it.
     """
 
     interactions: pd.DataFrame
@@ -42,6 +46,8 @@ class Dataset:
     recommendable: BoolArray
     item_content: tuple[str, ...] = ()
     shopper_attributes: tuple[str, ...] = ()
+    promotions: pd.DataFrame | None = None
+    watched: pd.DataFrame | None = None
 
     @classmethod
     def build(
@@ -54,6 +60,8 @@ class Dataset:
         item_content: Sequence[str] = (),
         shopper_attributes: Sequence[str] = (),
         never_recommend: Sequence[str] = (),
+        promotions: pd.DataFrame | None = None,
+        watched: pd.DataFrame | None = None,
     ) -> Dataset:
         """Check and complete the tables.
 
@@ -65,6 +73,8 @@ class Dataset:
             item_content: content columns to use.
             shopper_attributes: attribute columns to use.
             never_recommend: roots of category paths (compared without case) whose items are never recommended.
+            promotions: see the attribute; which future ones may be known is the caller's to decide.
+            watched: see the attribute.
 
         Raises:
             FacingsError: nothing to learn from, a row from the future, a repeated id or an unknown column.
@@ -76,6 +86,8 @@ class Dataset:
         late = interactions["event_time"] >= as_of
         if late.any():
             raise FacingsError(f"{int(late.sum())} interactions are not before {as_of}; a model must not see them.")
+        if watched is not None and (watched["event_time"] >= as_of).any():
+            raise FacingsError(f"A content was watched at {as_of} or later; a model must not see it.")
         items = _complete(items, interactions["item_id"], "item_id", item_content)
         shoppers = _complete(shoppers, interactions["shopper_id"], "shopper_id", shopper_attributes)
         return cls(
@@ -86,6 +98,8 @@ class Dataset:
             recommendable=_recommendable(items, never_recommend),
             item_content=tuple(item_content),
             shopper_attributes=tuple(shopper_attributes),
+            promotions=promotions,
+            watched=watched,
         )
 
     @cached_property
