@@ -8,7 +8,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -20,14 +19,23 @@ from scipy import sparse
 
 from configs.errors import FacingsError, UsageError
 from models.artifact import Arrays, read_arrays, read_header, write_artifact
+from models.asking import Events as Events
+from models.asking import (
+    Request,
+    as_table,
+    attributes_of,
+    distinct_ids,
+    group_events,
+    join_lists,
+    make_request,
+    seconds_of,
+    select,
+)
 from models.dataset import BoolArray, Dataset, FloatArray, IntArray
-from models.ranking import top_k
 from models.reasons import Reason
 
-MAX_K = 10_000
 # Scores of one batch of shoppers stay below this many cells (float64: 64 MB), however many items there are.
 _BATCH_CELLS = 8_000_000
-COLUMNS = ["shopper_id", "rank", "item_id", "score", "reason"]
 
 
 class RecommenderConfig(BaseModel):
@@ -45,31 +53,6 @@ class Capabilities:
     fold_in: bool  # takes a shopper's newest events at request time, without a refit
     repeats: bool  # recommends what the shopper bought before (else such items are left out)
     visit_date: bool = False  # uses the moment of a shopper's visit where `recommend` is told it
-
-
-@dataclass(frozen=True)
-class Events:
-    """A shopper's newest events as a recommender that can fold in takes them.
-
-    Attributes:
-        items: columns of the items, the oldest event first; shape (events,), at least one.
-        age_days: days from each event to the moment of the request, 0 or above, falling; shape (events,).
-    """
-
-    items: IntArray
-    age_days: FloatArray
-
-
-@dataclass(frozen=True)
-class _Request:
-    """What one call asks for, apart from the shoppers."""
-
-    k: int
-    new_only: bool
-    allowed: BoolArray  # shape (items,)
-    exclude: Mapping[str, Sequence[str]]
-    attributes: pd.DataFrame | None
-    explain: bool
 
 
 class Recommender(ABC):
@@ -141,10 +124,19 @@ class Recommender(ABC):
         """
         if at and not self.capabilities.visit_date:
             raise UsageError(f"Recommender {self.name} makes nothing of the moment of a visit; ask without `at`.")
-        asked = _distinct(shopper_ids)
-        request, unknown = self._request(k, new_only, candidates, exclude, attributes, explain)
+        asked = distinct_ids(shopper_ids)
+        request, unknown = make_request(
+            self.item_ids,
+            self.recommendable,
+            k,
+            new_only=new_only,
+            candidates=candidates,
+            exclude=exclude,
+            attributes=attributes,
+            explain=explain,
+        )
         rows: IntArray = self.shopper_ids.get_indexer(asked).astype(np.int64)
-        moments = _seconds(asked, at or {})
+        moments = seconds_of(asked, at or {})
         frames: list[pd.DataFrame] = []
         for part in self._batches(np.flatnonzero((rows >= 0) & np.isnan(moments))):
             frames.append(self._ranked(asked[part], part, rows[part], self._score(rows[part]), request))
@@ -155,7 +147,7 @@ class Recommender(ABC):
             for part in self._batches(np.flatnonzero(rows < 0)):
                 frames.append(self._ranked_cold(asked[part], part, request))
         known = rows[rows >= 0]
-        return _joined(
+        return join_lists(
             frames,
             explain,
             unknown_shopper=int((rows < 0).sum()),
@@ -185,10 +177,7 @@ class Recommender(ABC):
             k: length of the lists, as in `recommend`.
             now: the moment of the request; None: that of the newest event. Later events are refused.
             new_only: leave out what the shopper bought before and what the events name.
-            candidates: as in `recommend`.
-            exclude: as in `recommend`.
-            attributes: as in `recommend`, for unknown shoppers.
-            explain: as in `recommend`.
+            candidates, exclude, attributes, explain: as in `recommend`.
 
         Returns:
             As `recommend`. A shopper none of whose events names a known item is served as `recommend` would.
@@ -199,21 +188,30 @@ class Recommender(ABC):
         if not self.capabilities.fold_in:
             raise UsageError(f"Recommender {self.name} cannot take new events without training; retrain it instead.")
         asked = pd.Index(events["shopper_id"].astype(str).unique(), dtype=object)
-        request, unknown = self._request(k, new_only, candidates, exclude, attributes, explain)
-        grouped, ignored = self._grouped(events, asked, now)
+        request, unknown = make_request(
+            self.item_ids,
+            self.recommendable,
+            k,
+            new_only=new_only,
+            candidates=candidates,
+            exclude=exclude,
+            attributes=attributes,
+            explain=explain,
+        )
+        grouped, ignored = group_events(self.item_ids, events, asked, now)
         rows: IntArray = self.shopper_ids.get_indexer(asked).astype(np.int64)
-        frames: list[pd.DataFrame] = []
         told = np.array([len(own.items) > 0 for own in grouped], dtype=bool)
+        frames: list[pd.DataFrame] = []
         for part in self._batches(np.flatnonzero(told)):
             own = [grouped[position] for position in part]
-            scores = self._score_fold_in(rows[part], own, _attributes_of(asked[part], attributes))
+            scores = self._score_fold_in(rows[part], own, attributes_of(asked[part], attributes))
             frames.append(self._ranked(asked[part], part, rows[part], scores, request, own))
         for part in self._batches(np.flatnonzero(~told & (rows >= 0))):
             frames.append(self._ranked(asked[part], part, rows[part], self._score(rows[part]), request))
         if self.capabilities.cold_shoppers:
             for part in self._batches(np.flatnonzero(~told & (rows < 0))):
                 frames.append(self._ranked_cold(asked[part], part, request))
-        return _joined(
+        return join_lists(
             frames,
             explain,
             unknown_shopper=int((rows < 0).sum()),
@@ -318,7 +316,7 @@ class Recommender(ABC):
         reasons = np.full(columns.shape, str(Reason.SIMILAR_TASTE), dtype=object)
         repeat = np.zeros(len(self.item_ids) + 1, dtype=bool)  # the last cell stands for column -1
         for position, row in enumerate(shopper_rows):
-            bought = self.history.indices[self.history.indptr[row] : self.history.indptr[row + 1]]
+            bought = self._bought(row)
             repeat[bought] = True
             reasons[position, repeat[columns[position]]] = str(Reason.BOUGHT_BEFORE)
             repeat[bought] = False
@@ -359,57 +357,17 @@ class Recommender(ABC):
 
     # ------------------------------------------------------------------ inner workings
 
-    def _request(
-        self,
-        k: int,
-        new_only: bool,
-        candidates: Sequence[str] | None,
-        exclude: Mapping[str, Sequence[str]] | None,
-        attributes: pd.DataFrame | None,
-        explain: bool,
-    ) -> tuple[_Request, int]:
-        """Check what is asked; also return how many candidates are unknown."""
-        if not 1 <= k <= MAX_K:
-            raise UsageError(f"k is {k}; it must lie between 1 and {MAX_K}.")
-        allowed = self.recommendable.copy()
-        unknown = 0
-        if candidates is not None:
-            columns = self.item_ids.get_indexer(pd.Index(list(candidates), dtype=object))
-            unknown = int((columns < 0).sum())
-            named = np.zeros(len(allowed), dtype=bool)
-            named[columns[columns >= 0]] = True
-            allowed &= named
-        return _Request(k, new_only, allowed, exclude or {}, attributes, explain), unknown
-
     def _batches(self, positions: IntArray) -> Iterator[IntArray]:
         """Cut so that the scores of one batch stay below `_BATCH_CELLS` cells."""
         size = max(1, _BATCH_CELLS // max(1, len(self.item_ids)))
         for start in range(0, len(positions), size):
             yield positions[start : start + size]
 
-    def _grouped(self, events: pd.DataFrame, asked: pd.Index, now: pd.Timestamp | None) -> tuple[list[Events], int]:
-        """The events of each asked shopper, oldest first, and how many name an unknown item."""
-        times = events["event_time"]
-        moment = times.max() if now is None else now
-        if (times > moment).any():
-            raise UsageError(f"{int((times > moment).sum())} events lie after {moment}; give a later `now`.")
-        columns: IntArray = self.item_ids.get_indexer(pd.Index(events["item_id"].astype(str), dtype=object)).astype(
-            np.int64
-        )
-        ages = ((moment - times).dt.total_seconds() / 86_400).to_numpy(np.float64)
-        owners = asked.get_indexer(pd.Index(events["shopper_id"].astype(str), dtype=object))
-        order = np.lexsort((-ages, owners))
-        order = order[columns[order] >= 0]
-        bounds = np.searchsorted(owners[order], np.arange(len(asked) + 1))
-        own = [order[start:end] for start, end in pairwise(bounds)]
-        return [Events(columns[part], ages[part]) for part in own], int((columns < 0).sum())
-
-    def _ranked_cold(self, ids: pd.Index, positions: IntArray, request: _Request) -> pd.DataFrame:
+    def _ranked_cold(self, ids: pd.Index, positions: IntArray, request: Request) -> pd.DataFrame:
         """Lists of unknown shoppers."""
-        known_of = _attributes_of(ids, request.attributes)
-        columns, values = self._selected(ids, self._score_cold(known_of), request, [None] * len(ids))
-        about = np.full(columns.shape, "", dtype=object)
-        return self._table(ids, positions, columns, values, self._cold_reasons(known_of, columns), about)
+        known_of = attributes_of(ids, request.attributes)
+        columns, values = select(self, ids, self._score_cold(known_of), request)
+        return as_table(ids, positions, (self.item_ids, columns, values), self._cold_reasons(known_of, columns))
 
     def _ranked(
         self,
@@ -417,102 +375,27 @@ class Recommender(ABC):
         positions: IntArray,
         rows: IntArray,
         scores: FloatArray,
-        request: _Request,
+        request: Request,
         events: Sequence[Events] | None = None,
     ) -> pd.DataFrame:
-        """Lists from scores of known shoppers, or of any whose newest `events` are given."""
-        unwanted: list[IntArray | None] = [None] * len(ids)
+        """Lists from scores; `events` where these made them."""
+        unwanted: list[IntArray] | None = None
         if request.new_only or not self.capabilities.repeats:
-            own = [self._bought(row) for row in rows]
-            unwanted = [*own] if events is None else [np.r_[a, b.items] for a, b in zip(own, events, strict=True)]
-        columns, values = self._selected(ids, scores, request, unwanted)
-        about = np.full(columns.shape, "", dtype=object)
+            unwanted = [self._bought(row) for row in rows]
+            if events is not None:
+                unwanted = [np.r_[own, new.items] for own, new in zip(unwanted, events, strict=True)]
+        columns, values = select(self, ids, scores, request, unwanted)
+        about = None
         if events is not None:
             reasons = self._fold_in_reasons(rows, events, columns)
         elif request.explain:
             reasons, about = self._explain(rows, columns)
         else:
             reasons = self._reasons(rows, columns)
-        return self._table(ids, positions, columns, values, reasons, about)
+        return as_table(ids, positions, (self.item_ids, columns, values), reasons, about)
 
     def _bought(self, row: int) -> IntArray:
         """Columns of what a shopper bought before; none for row -1."""
         if row < 0:
             return np.zeros(0, dtype=np.int64)
         return np.asarray(self.history.indices[self.history.indptr[row] : self.history.indptr[row + 1]], np.int64)
-
-    def _selected(
-        self, ids: pd.Index, scores: FloatArray, request: _Request, unwanted: Sequence[IntArray | None]
-    ) -> tuple[IntArray, FloatArray]:
-        """The best k of what may be shown to each: columns and scores."""
-        scores = np.asarray(scores, dtype=np.float64)
-        if np.isnan(scores).any():
-            raise FacingsError(f"Recommender {self.name} gave a score that is not a number; train it again.")
-        scores[:, np.flatnonzero(~request.allowed)] = -np.inf
-        for line, (shopper, left_out) in enumerate(zip(ids, unwanted, strict=True)):
-            if left_out is not None:
-                scores[line, left_out] = -np.inf
-            excluded = request.exclude.get(shopper)
-            if excluded:
-                columns = self.item_ids.get_indexer(pd.Index(list(excluded), dtype=object))
-                scores[line, columns[columns >= 0]] = -np.inf
-        return top_k(scores, request.k)
-
-    def _table(
-        self,
-        ids: pd.Index,
-        positions: IntArray,
-        columns: IntArray,
-        values: FloatArray,
-        reasons: npt.NDArray[np.object_],
-        about: npt.NDArray[np.object_],
-    ) -> pd.DataFrame:
-        line_of, slot_of = np.nonzero(columns >= 0)
-        return pd.DataFrame(
-            {
-                "position": positions[line_of],
-                "shopper_id": ids[line_of],
-                "rank": slot_of + 1,
-                "item_id": self.item_ids[columns[line_of, slot_of]],
-                "score": values[line_of, slot_of],
-                "reason": reasons[line_of, slot_of],
-                "about": about[line_of, slot_of],
-            }
-        )
-
-
-def _distinct(shopper_ids: Sequence[str]) -> pd.Index:
-    asked = pd.Index([str(shopper) for shopper in shopper_ids], dtype=object)
-    if asked.has_duplicates:
-        raise UsageError(f"Shopper {asked[asked.duplicated()][0]!r} is named more than once.")
-    return asked
-
-
-def _seconds(asked: pd.Index, at: Mapping[str, pd.Timestamp]) -> FloatArray:
-    """Moment of each asked shopper's visit in seconds since 1970; NaN where it is not known."""
-    return np.array([at[who].timestamp() if who in at else np.nan for who in asked], dtype=np.float64)
-
-
-def _joined(frames: Sequence[pd.DataFrame], explain: bool, **fallbacks: int) -> pd.DataFrame:
-    """All lists in the order of the shoppers asked for."""
-    shown = [*COLUMNS, *(["about"] if explain else [])]
-    if frames:
-        whole = pd.concat(frames, ignore_index=True)
-        order = np.lexsort((whole["rank"].to_numpy(), whole["position"].to_numpy()))
-        lists = whole.iloc[order].reset_index(drop=True)[shown]
-    else:
-        types = {"rank": "int64", "score": "float64"}
-        lists = pd.DataFrame({column: pd.Series([], dtype=types.get(column, "object")) for column in shown})
-    lists.attrs["fallbacks"] = fallbacks
-    return lists
-
-
-def _attributes_of(ids: pd.Index, attributes: pd.DataFrame | None) -> pd.DataFrame:
-    """One row for each id, in order; what is not known is missing."""
-    base = pd.DataFrame({"shopper_id": ids})
-    if attributes is None:
-        return base
-    known = attributes.assign(shopper_id=attributes["shopper_id"].astype(str).astype(object))
-    if known["shopper_id"].duplicated().any():
-        raise UsageError("The attributes name a shopper more than once; give one row for each.")
-    return base.merge(known, on="shopper_id", how="left", validate="one_to_one")

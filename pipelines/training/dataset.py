@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import pandas as pd
+import polars as pl
 
 from configs.errors import FacingsError
 from configs.recipe import Recipe, SplitRecipe
@@ -16,11 +17,15 @@ from features.store import FeatureStore
 from models.dataset import Dataset
 from pipelines.signals.lake import Lake
 
+PROMOTION_COLUMNS = ["store_id", "item_id", "starts", "ends", "display", "mailer"]
 COLUMNS = ["shopper_id", "item_id", "event_type", "event_time", "quantity", "price", "store_id", "basket_id"]
 # What a model depends on, and, where a recipe uses Feast's features, what those are computed from.
 TABLES = ("interactions", "items", "shoppers")
 FEATURE_TABLES = ("promotions", "contents", "content_views")
+CONTENT_TABLES = ("contents", "content_views")
 FEATURE_SERVICE = "shopper"
+# Advertising further away from the moment of training is not read: a chain's table has millions of rows a year.
+PROMOTION_DAYS_BACK, PROMOTION_DAYS_AHEAD = 120, 60
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,15 @@ def moments(lake: Lake, split: SplitRecipe) -> Moments:
 
 def data_fingerprint(lake: Lake, recipes: Iterable[Recipe], settings: Settings) -> str:
     """Hex digest of all data that these recipes learn from, and of what is never recommended."""
-    features = any(recipe.data.shopper_features for recipe in recipes)
-    content = lake.fingerprint([*TABLES, *(FEATURE_TABLES if features else ())])
+    rules = [recipe.data for recipe in recipes]
+    tables = {*TABLES}
+    if any(rule.shopper_features for rule in rules):
+        tables.update(FEATURE_TABLES)
+    if any(rule.promotions != "none" for rule in rules):
+        tables.add("promotions")
+    if any(rule.contents for rule in rules):
+        tables.update(CONTENT_TABLES)
+    content = lake.fingerprint(sorted(tables))
     text = "\n".join([content, *settings.never_recommend])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -95,13 +107,46 @@ def training_dataset(
         attributes += tuple(recipe.data.shopper_features)
     return Dataset.build(
         past,
-        items=lake.read("items"),
+        items=_items(lake, as_of),
         shoppers=shoppers,
         as_of=as_of,
         item_content=recipe.data.item_content,
         shopper_attributes=attributes,
         never_recommend=settings.never_recommend,
+        promotions=_promotions(lake, as_of, planned=recipe.data.promotions == "planned")
+        if recipe.data.promotions != "none"
+        else None,
+        watched=_watched(lake, as_of) if recipe.data.contents else None,
     )
+
+
+def _items(lake: Lake, as_of: pd.Timestamp) -> pd.DataFrame:
+    """The catalogue of that moment: an item that is first seen later was not in it."""
+    items = lake.read("items")
+    return items[~(items["first_seen"] >= as_of)].reset_index(drop=True)
+
+
+def _promotions(lake: Lake, as_of: pd.Timestamp, *, planned: bool) -> pd.DataFrame | None:
+    """Advertising around `as_of`, ids as categories; what starts at that moment or later only where it is planned."""
+    if not lake.has("promotions"):
+        return None
+    latest = as_of + timedelta(days=PROMOTION_DAYS_AHEAD) if planned else as_of
+    near = lake.scan("promotions").filter(
+        pl.col("starts") < latest, pl.col("ends") > as_of - timedelta(days=PROMOTION_DAYS_BACK)
+    )
+    columns = [column for column in PROMOTION_COLUMNS if column in near.collect_schema().names()]
+    texts = [column for column in columns if column not in ("starts", "ends")]
+    return near.select(pl.col(columns)).with_columns(pl.col(texts).cast(pl.Categorical)).collect().to_pandas()
+
+
+def _watched(lake: Lake, as_of: pd.Timestamp) -> pd.DataFrame | None:
+    """Which contents each shopper watched, a row for each item that a content is linked to."""
+    if not (lake.has("content_views") and lake.has("contents")):
+        return None
+    views = lake.scan("content_views").filter(pl.col("event_time") < as_of)
+    links = lake.scan("contents").select("content_id", pl.col("item_ids").alias("item_id")).explode("item_id")
+    columns = ["shopper_id", "content_id", "item_id", "event_time"]
+    return views.join(links.drop_nulls(), on="content_id").select(columns).collect().to_pandas()
 
 
 def _shoppers(lake: Lake, past: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,202 @@
+"""What one call of a recommender asks for, checked, and the lists that it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from configs.errors import FacingsError, UsageError
+from models.dataset import BoolArray, FloatArray, IntArray
+from models.ranking import top_k
+
+MAX_K = 10_000
+COLUMNS = ["shopper_id", "rank", "item_id", "score", "reason"]
+
+
+@dataclass(frozen=True)
+class Events:
+    """A shopper's newest events as a recommender that can fold in takes them.
+
+    Attributes:
+        items: columns of the items, the oldest event first; shape (events,), at least one.
+        age_days: days from each event to the moment of the request, 0 or above, falling; shape (events,).
+    """
+
+    items: IntArray
+    age_days: FloatArray
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one call asks for, apart from the shoppers."""
+
+    k: int
+    new_only: bool
+    allowed: BoolArray  # shape (items,)
+    exclude: Mapping[str, Sequence[str]]
+    attributes: pd.DataFrame | None
+    explain: bool
+
+
+def make_request(
+    item_ids: pd.Index[Any],
+    recommendable: BoolArray,
+    k: int,
+    *,
+    new_only: bool,
+    candidates: Sequence[str] | None,
+    exclude: Mapping[str, Sequence[str]] | None,
+    attributes: pd.DataFrame | None,
+    explain: bool,
+) -> tuple[Request, int]:
+    """Check what is asked; also return how many of the candidates are unknown.
+
+    Raises:
+        UsageError: k is out of range.
+    """
+    if not 1 <= k <= MAX_K:
+        raise UsageError(f"k is {k}; it must lie between 1 and {MAX_K}.")
+    allowed = recommendable.copy()
+    unknown = 0
+    if candidates is not None:
+        columns = item_ids.get_indexer(pd.Index(list(candidates), dtype=object))
+        unknown = int((columns < 0).sum())
+        named = np.zeros(len(allowed), dtype=bool)
+        named[columns[columns >= 0]] = True
+        allowed &= named
+    return Request(k, new_only, allowed, exclude or {}, attributes, explain), unknown
+
+
+def group_events(
+    item_ids: pd.Index[Any], events: pd.DataFrame, asked: pd.Index[Any], now: pd.Timestamp | None
+) -> tuple[list[Events], int]:
+    """The events of each asked shopper, oldest first, and how many of all name an unknown item.
+
+    Raises:
+        UsageError: an event lies after `now`.
+    """
+    times = events["event_time"]
+    moment = times.max() if now is None else now
+    if (times > moment).any():
+        raise UsageError(f"{int((times > moment).sum())} events lie after {moment}; give a later `now`.")
+    columns = item_ids.get_indexer(pd.Index(events["item_id"].astype(str), dtype=object)).astype(np.int64)
+    ages = ((moment - times).dt.total_seconds() / 86_400).to_numpy(np.float64)
+    owners = asked.get_indexer(pd.Index(events["shopper_id"].astype(str), dtype=object))
+    order = np.lexsort((-ages, owners))
+    order = order[columns[order] >= 0]
+    bounds = np.searchsorted(owners[order], np.arange(len(asked) + 1))
+    own = [order[start:end] for start, end in pairwise(bounds)]
+    return [Events(columns[part], ages[part]) for part in own], int((columns < 0).sum())
+
+
+class _Ranker(Protocol):
+    """What `select` needs to know of a recommender."""
+
+    item_ids: pd.Index
+
+    @property
+    def name(self) -> str: ...
+
+
+def select(
+    model: _Ranker,
+    ids: pd.Index[Any],
+    scores: FloatArray,
+    request: Request,
+    unwanted: Sequence[IntArray] | None = None,
+) -> tuple[IntArray, FloatArray]:
+    """The best k of what may be shown to each shopper: columns and scores, as `top_k` gives them.
+
+    Args:
+        model: whose scores they are.
+        ids: shoppers, one a row of `scores`.
+        scores: shape (shoppers, items); it is overwritten.
+        request: what is asked.
+        unwanted: columns to leave out for each shopper; None: none.
+
+    Raises:
+        FacingsError: the model is broken: a score is not a number.
+    """
+    if np.isnan(scores).any():
+        raise FacingsError(f"Recommender {model.name} gave a score that is not a number; train it again.")
+    scores = np.asarray(scores, dtype=np.float64)
+    scores[:, np.flatnonzero(~request.allowed)] = -np.inf
+    for line, shopper in enumerate(ids):
+        if unwanted is not None:
+            scores[line, unwanted[line]] = -np.inf
+        excluded = request.exclude.get(shopper)
+        if excluded:
+            columns = model.item_ids.get_indexer(pd.Index(list(excluded), dtype=object))
+            scores[line, columns[columns >= 0]] = -np.inf
+    return top_k(scores, request.k)
+
+
+def as_table(
+    ids: pd.Index[Any],
+    positions: IntArray,
+    chosen: tuple[pd.Index[Any], IntArray, FloatArray],
+    reasons: npt.NDArray[np.object_],
+    about: npt.NDArray[np.object_] | None = None,
+) -> pd.DataFrame:
+    """One row for each listed item; `chosen` is all item ids, the listed columns (-1: none) and their scores."""
+    item_ids, columns, values = chosen
+    line_of, slot_of = np.nonzero(columns >= 0)
+    return pd.DataFrame(
+        {
+            "position": positions[line_of],
+            "shopper_id": ids[line_of],
+            "rank": slot_of + 1,
+            "item_id": item_ids[columns[line_of, slot_of]],
+            "score": values[line_of, slot_of],
+            "reason": reasons[line_of, slot_of],
+            "about": "" if about is None else about[line_of, slot_of],
+        }
+    )
+
+
+def distinct_ids(shopper_ids: Sequence[str]) -> pd.Index[Any]:
+    """Ids as text, in the order given.
+
+    Raises:
+        UsageError: one is named twice.
+    """
+    asked: pd.Index[Any] = pd.Index([str(shopper) for shopper in shopper_ids], dtype=object)
+    if asked.has_duplicates:
+        raise UsageError(f"Shopper {asked[asked.duplicated()][0]!r} is named more than once.")
+    return asked
+
+
+def seconds_of(asked: pd.Index[Any], at: Mapping[str, pd.Timestamp]) -> FloatArray:
+    """Moment of each asked shopper's visit in seconds since 1970; NaN where it is not known."""
+    return np.array([at[who].timestamp() if who in at else np.nan for who in asked], dtype=np.float64)
+
+
+def join_lists(frames: Sequence[pd.DataFrame], explain: bool, **fallbacks: int) -> pd.DataFrame:
+    """All lists in the order of the shoppers asked for."""
+    shown = [*COLUMNS, *(["about"] if explain else [])]
+    if frames:
+        whole = pd.concat(frames, ignore_index=True)
+        order = np.lexsort((whole["rank"].to_numpy(), whole["position"].to_numpy()))
+        lists = whole.iloc[order].reset_index(drop=True)[shown]
+    else:
+        types = {"rank": "int64", "score": "float64"}
+        lists = pd.DataFrame({column: pd.Series([], dtype=types.get(column, "object")) for column in shown})
+    lists.attrs["fallbacks"] = fallbacks
+    return lists
+
+
+def attributes_of(ids: pd.Index[Any], attributes: pd.DataFrame | None) -> pd.DataFrame:
+    """One row for each id, in order; what is not known is missing."""
+    base = pd.DataFrame({"shopper_id": ids})
+    if attributes is None:
+        return base
+    known = attributes.assign(shopper_id=attributes["shopper_id"].astype(str).astype(object))
+    if known["shopper_id"].duplicated().any():
+        raise UsageError("The attributes name a shopper more than once; give one row for each.")
+    return base.merge(known, on="shopper_id", how="left", validate="one_to_one")
