@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -9,6 +10,9 @@ import pandas as pd
 from models import metrics
 from models.base import Recommender
 from models.dataset import Dataset
+from pipelines.training.slices import home_stores, item_slices
+
+SLICE_METRICS = ("recall", "ndcg")
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,8 @@ class Test:
         popularity: interactions before the cut, indexed by item_id.
         categories: category of each item, indexed by item_id; missing where unknown.
         attributes: shopper_id and attribute columns, for shoppers that a model did not see in training.
+        item_slices: item ids by the name of a slice of items.
+        stores: the store where a shopper bought most before the cut, indexed by shopper_id; empty where none is known.
         items: how many items may be recommended.
         k: length of the lists.
     """
@@ -32,6 +38,8 @@ class Test:
     popularity: pd.Series
     categories: pd.Series | None
     attributes: pd.DataFrame
+    item_slices: Mapping[str, pd.Index]
+    stores: pd.Series
     items: int
     k: int
 
@@ -60,20 +68,31 @@ def make_test(dataset: Dataset, later: pd.DataFrame, k: int) -> Test:
         popularity=past["item_id"].value_counts(),
         categories=categories,
         attributes=dataset.shoppers,
+        item_slices=item_slices(past, dataset.items, dataset.as_of),
+        stores=home_stores(past),
         items=int(dataset.recommendable.sum()),
         k=k,
     )
 
 
 def measure(model: Recommender, test: Test) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Rank for everybody of the test and measure the lists; see `measure_lists`."""
+    return measure_lists(model.recommend(test.shoppers, test.k, attributes=test.attributes), test)
+
+
+def measure_lists(lists: pd.DataFrame, test: Test) -> tuple[pd.DataFrame, dict[str, float]]:
     """Return the metrics of each shopper (one row each, shopper_id first) and of the lists as a whole.
 
-    A shopper whom the model cannot serve counts with zeros: an empty list is a bad list. Of the repeat_ and new_
-    columns, means are over the shoppers who have such purchases in the test window.
+    A shopper whom the model cannot serve counts with zeros: an empty list is a bad list. Of the repeat_, new_ and
+    item_ columns, means are over the shoppers who have such purchases in the test window.
     """
     shoppers = test.shoppers
-    lists = model.recommend(shoppers, test.k, attributes=test.attributes)
     frame = metrics.evaluate(lists, test.truth, k=test.k, history=test.history, shoppers=shoppers)
+    for name, members in test.item_slices.items():
+        part = test.truth[test.truth["item_id"].isin(members)]
+        own = metrics.evaluate(lists, part, k=test.k, shoppers=shoppers)
+        for metric in SLICE_METRICS:
+            frame[f"{name}_{metric}"] = own[metric]
     whole = metrics.summary(lists, k=test.k, n_items=test.items, popularity=test.popularity, categories=test.categories)
     means = frame.drop(columns="shopper_id").mean()
     found = {str(name): float(value) for name, value in means.items()}

@@ -11,10 +11,12 @@ import logging
 import sys
 from collections.abc import Mapping
 from contextlib import contextmanager, redirect_stdout
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
+import yaml
 from pydantic import BaseModel, ConfigDict
 
 from configs import telemetry
@@ -29,7 +31,11 @@ if TYPE_CHECKING:
 MODEL = "facings"
 CHAMPION, CHALLENGER = "champion", "challenger"
 RECIPE_FILE = "recipe.json"
+# Tags by which `facings runs` tells runs: what made one, and what its metric MAIN is.
+JOB, METRIC = "facings.job", "facings.metric"
+MAIN = "main"
 _KEY = "facings.key"
+_PARENT = "mlflow.parentRunId"  # MLflow's own tag: its pages show such a run below its parent
 
 
 class Version(BaseModel):
@@ -41,6 +47,25 @@ class Version(BaseModel):
     run_id: str
     tags: dict[str, str]
     aliases: tuple[str, ...]
+
+
+class Run(BaseModel):
+    """One tracked run, as `facings runs` lists it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    job: str  # retrain, compare, tune, trial, benchmark
+    name: str
+    recipe: str | None
+    at: datetime
+    status: str
+    metric: str | None
+    value: float | None
+    data: str | None
+    code: str | None
+    commit: str | None
+    parent: str | None
 
 
 class Tracking:
@@ -61,13 +86,22 @@ class Tracking:
 
     # ------------------------------------------------------------------ runs
 
-    def run_for(self, key: str, name: str, tags: Mapping[str, str], *, at_ms: int) -> str:
-        """Return the id of the run that bears `key`; made when there is none, so that a job run again finds its own."""
+    def run_for(self, key: str, name: str, tags: Mapping[str, str], *, at_ms: int, parent: str | None = None) -> str:
+        """Return the id of the run that bears `key`; made when there is none, so that a job run again finds its own.
+
+        Args:
+            key: names the run by its content.
+            name: for people.
+            tags: of a new run.
+            at_ms: when it began, milliseconds since 1970.
+            parent: id of the run that this one belongs to.
+        """
+        own = {**tags, _KEY: key, **({_PARENT: parent} if parent else {})}
         with _answering(self._uri), _quiet():
             found = self._client.search_runs([self._experiment], f"tags.`{_KEY}` = '{key}'", max_results=1)
             if found:
                 return str(found[0].info.run_id)
-            run = self._client.create_run(self._experiment, start_time=at_ms, run_name=name, tags={**tags, _KEY: key})
+            run = self._client.create_run(self._experiment, start_time=at_ms, run_name=name, tags=own)
             return str(run.info.run_id)
 
     def finished(self, run_id: str) -> bool:
@@ -107,6 +141,24 @@ class Tracking:
                 tags=[RunTag(name, value) for name, value in sorted(tags.items())],
             )
             self._client.set_terminated(run_id, "FINISHED", end_time=at_ms)
+
+    def runs(self) -> list[Run]:
+        """Every run of this home, the newest first, those that belong to another right after it."""
+        found: list[Any] = []
+        with _answering(self._uri), _quiet():
+            token = None
+            while True:
+                page = self._client.search_runs([self._experiment], max_results=1000, page_token=token)
+                found += page
+                token = page.token
+                if not token:
+                    break
+        runs = sorted((_run(one) for one in found), key=lambda run: (run.at, run.run_id), reverse=True)
+        children: dict[str | None, list[Run]] = {}
+        known = {run.run_id for run in runs}
+        for run in runs:
+            children.setdefault(run.parent if run.parent in known else None, []).append(run)
+        return [inner for run in children.get(None, []) for inner in (run, *reversed(children.get(run.run_id, [])))]
 
     # ------------------------------------------------------------------ versions
 
@@ -214,6 +266,48 @@ def _version(found: Any, stand: Mapping[str, str]) -> Version:
     number = str(found.version)
     aliases = tuple(sorted(alias for alias, version in stand.items() if str(version) == number))
     return Version(version=number, run_id=str(found.run_id), tags=dict(found.tags), aliases=aliases)
+
+
+def _run(found: Any) -> Run:
+    tags, metrics = found.data.tags, found.data.metrics
+    return Run(
+        run_id=str(found.info.run_id),
+        job=tags.get(JOB, "retrain"),
+        name=str(found.info.run_name),
+        recipe=tags.get("recipe"),
+        at=datetime.fromtimestamp(found.info.start_time / 1000, UTC),
+        status=str(found.info.status).lower(),
+        metric=tags.get(METRIC),
+        value=metrics.get(MAIN),
+        data=tags.get("data"),
+        code=tags.get("code"),
+        commit=tags.get("commit"),
+        parent=tags.get(_PARENT),
+    )
+
+
+def parameters_of(recipe: Recipe, **more: object) -> dict[str, Any]:
+    """The recipe with dotted names, as MLflow shows parameters, and `more`."""
+    found: dict[str, Any] = dict(more)
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                walk(f"{prefix}.{name}" if prefix else name, inner)
+        else:
+            found[prefix] = json.dumps(value) if isinstance(value, list) else value
+
+    walk("", recipe.model_dump(mode="json"))
+    return found
+
+
+def write_recipe(folder: Path, recipe: Recipe) -> None:
+    """Write the recipe into `folder`/recipe, for machines and for people."""
+    target = folder / "recipe"
+    target.mkdir()
+    content = recipe.model_dump(mode="json")
+    (target / RECIPE_FILE).write_text(json.dumps(content, indent=1))
+    (target / f"{recipe.name}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
 
 
 @contextmanager

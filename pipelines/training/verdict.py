@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-import yaml
 from pydantic import BaseModel, ConfigDict
 
 from configs.recipe import Recipe, load_recipe
@@ -21,12 +18,24 @@ from pipelines.training.candidates import (
     read_summary,
     serving_folder,
 )
-from pipelines.training.compare import model_card, report_page
 from pipelines.training.dataset import FEATURE_SERVICE
 from pipelines.training.gate import GateDecision, Kind, decide
+from pipelines.training.gate_page import differences_plot, report_page, split_sentence
+from pipelines.training.model_card import model_card
 from pipelines.training.plan import STAND_IN, Candidate, Plan, Role, commit, model_fingerprint
+from pipelines.training.plots import standalone
 from pipelines.training.promote import REFUSED
-from pipelines.training.tracking import CHALLENGER, RECIPE_FILE, Tracking, Version
+from pipelines.training.slices import ITEM_SLICES
+from pipelines.training.tracking import (
+    CHALLENGER,
+    JOB,
+    MAIN,
+    METRIC,
+    Tracking,
+    Version,
+    parameters_of,
+    write_recipe,
+)
 from state.files import write_atomic
 
 DECISION_FILE, REPORT_FILE = "decision.json", "report.html"
@@ -109,7 +118,7 @@ def register(settings: Settings, tracking: Tracking, plan: Plan, verdict: Verdic
     metrics = summaries(plan, folder)
     page = report_page(plan, verdict.decisions, verdict.chosen, metrics)
     write_atomic(report_path(settings, plan), page)
-    card = model_card(plan, candidate, verdict.gate, metrics)
+    card = _card(plan, folder, candidate, verdict.gate, metrics)
     tags = _tags(plan, candidate, verdict)
     at_ms = int(plan.at.timestamp() * 1000)
     run_id = tracking.run_for(plan.key, f"{candidate.label} {plan.end:%Y-%m-%d}", tags, at_ms=at_ms)
@@ -119,7 +128,7 @@ def register(settings: Settings, tracking: Tracking, plan: Plan, verdict: Verdic
             _write_papers(papers, candidate.recipe, verdict, page, card)
             tracking.log(
                 run_id,
-                parameters=_parameters(plan, candidate.recipe),
+                parameters=parameters_of(candidate.recipe, cut=plan.cut.isoformat(), end=plan.end.isoformat()),
                 metrics=_metric_values(metrics, verdict),
                 tags=tags,
                 artifacts={
@@ -188,37 +197,53 @@ def _tags(plan: Plan, candidate: Candidate, verdict: Verdict) -> dict[str, str]:
         "feature_service": services,
         "kind": str(verdict.gate.kind),
         "gate": PASSED if verdict.passed else REFUSED,
+        JOB: "retrain",
+        METRIC: f"{verdict.gate.metric}@{plan.rules.split.k}",
     }
 
 
-def _parameters(plan: Plan, recipe: Recipe) -> dict[str, Any]:
-    """The recipe with dotted names, as MLflow shows parameters, and the moments."""
-    found: dict[str, Any] = {"cut": plan.cut.isoformat(), "end": plan.end.isoformat()}
-
-    def walk(prefix: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for name, inner in value.items():
-                walk(f"{prefix}.{name}" if prefix else name, inner)
-        else:
-            found[prefix] = json.dumps(value) if isinstance(value, list) else value
-
-    walk("", recipe.model_dump(mode="json"))
-    return found
+def _card(
+    plan: Plan, folder: Path, candidate: Candidate, gate: GateDecision, metrics: dict[str, dict[str, float]]
+) -> str:
+    frame = read_shoppers(folder, candidate.label)
+    means = frame.groupby("slice")[gate.metric].agg(["size", "mean"])
+    slices = [(name, int(means.loc[name, "size"]), float(means.loc[name, "mean"])) for name in means.index]
+    for name, what in ITEM_SLICES.items():
+        if f"{name}_ndcg" in frame.columns:
+            known = frame[f"{name}_ndcg"].dropna()
+            slices.append((f"{what} (ndcg)", len(known), float(known.mean())))
+    return model_card(
+        candidate.recipe,
+        data=plan.data,
+        split=f"{split_sentence(plan)} The serving artifact was fit on everything before {plan.end:%Y-%m-%d %H:%M}.",
+        metrics=metrics[candidate.label],
+        slices=slices,
+        metric=gate.metric,
+        verdict=[
+            f"Gate ({gate.kind}): {'passed' if gate.passed else 'refused'}.",
+            "",
+            *(f"- {reason}" for reason in gate.reasons),
+        ],
+    )
 
 
 def _metric_values(metrics: dict[str, dict[str, float]], verdict: Verdict) -> dict[str, float]:
     values = {f"{label}.{name}": value for label, own in metrics.items() for name, value in own.items()}
     gate = verdict.gate
-    values |= {"gate.difference": gate.difference, "gate.lower": gate.interval[0], "gate.upper": gate.interval[1]}
+    values |= {
+        MAIN: gate.mean_challenger,
+        "gate.difference": gate.difference,
+        "gate.lower": gate.interval[0],
+        "gate.upper": gate.interval[1],
+    }
     return {name: value for name, value in values.items() if value == value}  # MLflow's SQL store keeps no NaN
 
 
 def _write_papers(folder: Path, recipe: Recipe, verdict: Verdict, page: str, card: str) -> None:
-    (folder / "recipe").mkdir()
-    content = recipe.model_dump(mode="json")
-    (folder / "recipe" / RECIPE_FILE).write_text(json.dumps(content, indent=1))
-    (folder / "recipe" / f"{recipe.name}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    write_recipe(folder, recipe)
     (folder / "gate").mkdir()
     (folder / "gate" / DECISION_FILE).write_text(verdict.model_dump_json(indent=1))
     (folder / "gate" / REPORT_FILE).write_text(page)
+    (folder / "plots").mkdir()
+    (folder / "plots" / "differences.svg").write_text(standalone(differences_plot(verdict.decisions)))
     (folder / "model-card.md").write_text(card)

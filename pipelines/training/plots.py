@@ -1,0 +1,148 @@
+"""Plots as inline SVG: text that a page can hold, a screen reader can name and any browser can draw."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import NamedTuple
+
+from pipelines.training.document import PLOT_STYLE
+
+_WIDTH, _LABEL, _ROW = 860, 300, 26
+_DASHES = ("none", "8 4", "2 4", "10 3 2 3", "5 5", "1 3")
+SERIES = len(_DASHES)
+
+
+class Interval(NamedTuple):
+    """One line of a forest plot; `mark` is up, down or even."""
+
+    label: str
+    lower: float
+    value: float
+    upper: float
+    mark: str
+
+
+def forest(title: str, rows: Sequence[Interval]) -> str:
+    """Return differences with their bounds, one line each, zero in the middle; without rows there is no plot."""
+    if not rows:
+        return ""
+    reach = max(1e-9, *(max(abs(row.lower), abs(row.upper)) for row in rows)) * 1.1
+    middle = _LABEL + (_WIDTH - _LABEL) / 2
+
+    def across(value: float) -> float:
+        return middle + value / reach * (_WIDTH - _LABEL) / 2
+
+    height = (len(rows) + 2) * _ROW
+    drawn = [f"<line x1='{middle}' x2='{middle}' y1='8' y2='{height - _ROW}' class='rule' stroke-dasharray='4 3'/>"]
+    for number, row in enumerate(rows):
+        y = (number + 1) * _ROW
+        drawn.append(
+            f"<text x='0' y='{y + 4}' font-size='13' class='ink'>{escape(row.label)}</text>"
+            f"<g class='{row.mark}'><line x1='{across(row.lower):.1f}' x2='{across(row.upper):.1f}' y1='{y}' y2='{y}' "
+            f"stroke-width='3'/><circle cx='{across(row.value):.1f}' cy='{y}' r='5'/></g>"
+        )
+    for value in (-reach / 1.1, 0.0, reach / 1.1):
+        place = min(max(across(value), _LABEL), _WIDTH - 24)
+        drawn.append(
+            f"<text x='{place:.1f}' y='{height - 6}' text-anchor='middle' font-size='12' class='faint'>"
+            f"{value:+.4f}</text>"
+        )
+    return _svg(title, _WIDTH, height, drawn)
+
+
+def lines(
+    title: str,
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    across: str,
+    upwards: str,
+    diagonal: bool = False,
+    points: bool = False,
+) -> str:
+    """Return one line for each series, told apart by colour and dashes, with a legend.
+
+    Args:
+        title: what it shows.
+        series: (x, y) points by name, x ascending; values that are not finite are left out.
+        across: name of the x axis.
+        upwards: name of the y axis.
+        diagonal: draw the line from corner to corner.
+        points: draw points only.
+    """
+    known = {name: [(x, y) for x, y in own if math.isfinite(x) and math.isfinite(y)] for name, own in series.items()}
+    every = [point for own in known.values() for point in own]
+    if not every:
+        return ""
+    left, bottom, width, height = 70, 330, 480, 300
+    (x_low, x_high), (y_low, y_high) = _span([x for x, _ in every]), _span([y for _, y in every])
+
+    def place(x: float, y: float) -> str:
+        right = left + (x - x_low) / (x_high - x_low) * width
+        return f"{right:.1f},{bottom - (y - y_low) / (y_high - y_low) * height:.1f}"
+
+    drawn = [_frame(left, bottom, width, height, (x_low, x_high), (y_low, y_high), across, upwards)]
+    if diagonal:
+        ends = place(x_low, y_low), place(x_high, y_high)
+        drawn.append(f"<polyline points='{' '.join(ends)}' class='rule' fill='none'/>")
+    for number, (name, own) in enumerate(known.items()):
+        style = (
+            f"class='s{number % SERIES}' stroke-width='2.5' fill='none' stroke-dasharray='{_DASHES[number % SERIES]}'"
+        )
+        if points:
+            drawn += [_point(place(x, y), number) for x, y in own]
+        else:
+            drawn.append(f"<polyline points='{' '.join(place(x, y) for x, y in own)}' {style}/>")
+        y = 40 + number * 24
+        sample = f"<line x1='575' x2='615' y1='{y}' y2='{y}' {style}/>" if not points else _point(f"595,{y}", number)
+        drawn.append(f"{sample}<text x='625' y='{y + 4}' font-size='13' class='ink'>{escape(name)}</text>")
+    return _svg(title, _WIDTH, 385, drawn)
+
+
+def standalone(svg: str) -> str:
+    """Return a plot as a file of its own: with its rules and a name space."""
+    opening = "<svg xmlns='http://www.w3.org/2000/svg' "
+    return svg.replace("<svg ", opening, 1).replace("</title>", f"</title><style>{PLOT_STYLE}</style>", 1)
+
+
+def _point(place: str, number: int) -> str:
+    x, y = place.split(",")
+    return f"<circle cx='{x}' cy='{y}' r='4' class='s{number % SERIES}' stroke-width='2.5' fill='none'/>"
+
+
+def _span(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _frame(
+    left: int,
+    bottom: int,
+    width: int,
+    height: int,
+    x: tuple[float, float],
+    y: tuple[float, float],
+    across: str,
+    upwards: str,
+) -> str:
+    """Axes with the values at their ends."""
+    middle = bottom - height / 2
+    small = "font-size='12' class='faint'"
+    corners = f"{left},{bottom - height} {left},{bottom} {left + width},{bottom}"
+    return (
+        f"<polyline points='{corners}' class='rule' fill='none'/>"
+        f"<text x='{left}' y='{bottom + 18}' {small}>{x[0]:.4g}</text>"
+        f"<text x='{left + width}' y='{bottom + 18}' text-anchor='end' {small}>{x[1]:.4g}</text>"
+        f"<text x='{left + width / 2}' y='{bottom + 40}' text-anchor='middle' font-size='13' class='ink'>"
+        f"{escape(across)}</text>"
+        f"<text x='{left - 8}' y='{bottom}' text-anchor='end' {small}>{y[0]:.4g}</text>"
+        f"<text x='{left - 8}' y='{bottom - height + 10}' text-anchor='end' {small}>{y[1]:.4g}</text>"
+        f"<text x='20' y='{middle}' text-anchor='middle' font-size='13' class='ink' "
+        f"transform='rotate(-90 20 {middle})'>{escape(upwards)}</text>"
+    )
+
+
+def _svg(title: str, width: int, height: int, drawn: Sequence[str]) -> str:
+    name = f"<title>{escape(title)}</title>"
+    return f"<svg viewBox='0 0 {width} {height}' width='{width}' role='img'>{name}{''.join(drawn)}</svg>"
