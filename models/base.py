@@ -135,23 +135,22 @@ class Recommender(ABC):
             attributes=attributes,
             explain=explain,
         )
-        rows: IntArray = self.shopper_ids.get_indexer(asked).astype(np.int64)
-        moments = seconds_of(asked, at or {})
-        frames: list[pd.DataFrame] = []
+        rows = self.shopper_ids.get_indexer(asked).astype(np.int64)
+        moments, frames = seconds_of(asked, at or {}), list[pd.DataFrame]()
         for part in self._batches(np.flatnonzero((rows >= 0) & np.isnan(moments))):
             frames.append(self._ranked(asked[part], part, rows[part], self._score(rows[part]), request))
         for part in self._batches(np.flatnonzero((rows >= 0) & ~np.isnan(moments))):
-            scores = self._score_at(rows[part], moments[part])
-            frames.append(self._ranked(asked[part], part, rows[part], scores, request))
+            frames.append(
+                self._ranked(asked[part], part, rows[part], self._score_at(rows[part], moments[part]), request)
+            )
         if self.capabilities.cold_shoppers:
             for part in self._batches(np.flatnonzero(rows < 0)):
                 frames.append(self._ranked_cold(asked[part], part, request))
-        known = rows[rows >= 0]
         return join_lists(
             frames,
             explain,
             unknown_shopper=int((rows < 0).sum()),
-            no_history=int((np.diff(self.history.indptr)[known] == 0).sum()),
+            no_history=int((np.diff(self.history.indptr)[rows[rows >= 0]] == 0).sum()),
             unknown_item=unknown,
         )
 
@@ -180,7 +179,7 @@ class Recommender(ABC):
             candidates, exclude, attributes, explain: as in `recommend`.
 
         Returns:
-            As `recommend`. A shopper none of whose events names a known item is served as `recommend` would.
+            As `recommend`, which serves a shopper none of whose events names a known item.
 
         Raises:
             UsageError: the recommender cannot fold in, an event lies after `now`, or k is out of range.
@@ -199,7 +198,7 @@ class Recommender(ABC):
             explain=explain,
         )
         grouped, ignored = group_events(self.item_ids, events, asked, now)
-        rows: IntArray = self.shopper_ids.get_indexer(asked).astype(np.int64)
+        rows = self.shopper_ids.get_indexer(asked).astype(np.int64)
         told = np.array([len(own.items) > 0 for own in grouped], dtype=bool)
         frames: list[pd.DataFrame] = []
         for part in self._batches(np.flatnonzero(told)):

@@ -238,6 +238,80 @@ def test_items_never_sold_are_ranked_as_declared(name: str) -> None:
         assert (sold < pd.concat([right, wrong], axis=1).min(axis=1)).all()
 
 
+def newest(*pairs: tuple[str, str]) -> pd.DataFrame:
+    """Events an hour apart, the last one half an hour after the model's moment."""
+    times = AS_OF + pd.Timedelta(minutes=30) - pd.to_timedelta(range(len(pairs)), unit="h")[::-1]
+    return pd.DataFrame(pairs, columns=["shopper_id", "item_id"]).assign(event_time=times)
+
+
+def test_newest_events_make_a_personal_list_of_a_stranger_without_a_refit_as_declared(name: str) -> None:
+    model = trained(name)
+    events = newest(*[("stranger", item(n)) for n in (1, 3, 5, 7)], ("stranger", "no-such-item"))
+    if not model.capabilities.fold_in:
+        with pytest.raises(UsageError, match="without training"):
+            model.fold_in(events, 5)
+        return
+    lists = model.fold_in(events, 5, new_only=True)
+    assert lists["shopper_id"].eq("stranger").all() and lists["rank"].tolist() == [1, 2, 3, 4, 5]
+    assert not set(lists["item_id"]) & {item(n) for n in (1, 3, 5, 7)} and "fuel" not in set(lists["item_id"])
+    right = colours(board().items, "item_id", lists) == "odd"
+    assert right.mean() >= 0.8
+    assert lists.attrs["fallbacks"] == {"unknown_shopper": 1, "no_history": 0, "unknown_item": 1}
+
+
+def test_folding_in_neither_changes_the_model_nor_depends_on_who_else_is_asked(name: str) -> None:
+    model = trained(name)
+    if not model.capabilities.fold_in:
+        return
+    before = model.recommend(EVERYBODY, 8)
+    own, other = newest(("stranger", item(2)), ("stranger", item(4))), newest((shopper(3), item(5)))
+    together = model.fold_in(pd.concat([other, own]), 8, now=AS_OF + pd.Timedelta(days=1))
+    alone = model.fold_in(own, 8, now=AS_OF + pd.Timedelta(days=1))
+    mine = together[together["shopper_id"] == "stranger"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, mine, check_exact=True)
+    pd.testing.assert_frame_equal(model.recommend(EVERYBODY, 8), before)
+    with pytest.raises(UsageError, match="events lie after"):
+        model.fold_in(own, 5, now=AS_OF - pd.Timedelta(days=1))
+
+
+def test_events_of_unknown_items_alone_serve_as_if_there_were_none(name: str) -> None:
+    model = trained(name)
+    if not model.capabilities.fold_in:
+        return
+    lists = model.fold_in(newest((shopper(2), "no-such-item")), 6)
+    plain = model.recommend([shopper(2)], 6)
+    assert lists["item_id"].tolist() == plain["item_id"].tolist()
+    assert lists.attrs["fallbacks"]["unknown_item"] == 1
+
+
+def test_the_moment_of_a_visit_is_taken_as_declared(name: str) -> None:
+    model = trained(name)
+    at = {shopper(1): AS_OF + pd.Timedelta(days=1)}
+    if not model.capabilities.visit_date:
+        with pytest.raises(UsageError, match="moment of a visit"):
+            model.recommend(EVERYBODY, 5, at=at)
+        return
+    lists = model.recommend(EVERYBODY, 5, at=at)
+    assert lists.groupby("shopper_id").size().eq(5).all()
+    others = [who for who in EVERYBODY if who not in at]
+    rest = lists[lists["shopper_id"].isin(others)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(rest, model.recommend(others, 5), check_exact=True)
+
+
+def test_what_was_served_otherwise_than_asked_is_counted(name: str) -> None:
+    model = trained(name)
+    lists = model.recommend([shopper(1), "quiet", "nobody"], 3, candidates=[item(2), "no-such-item"])
+    assert lists.attrs["fallbacks"] == {"unknown_shopper": 1, "no_history": 1, "unknown_item": 1}
+
+
+def test_what_a_reason_is_about_is_told_when_asked(name: str) -> None:
+    model = trained(name)
+    told = model.recommend([*EVERYBODY, "quiet"], 9, explain=True)
+    assert list(told.columns[-2:]) == ["reason", "about"]
+    assert told["about"].map(type).eq(str).all()
+    pd.testing.assert_frame_equal(told.drop(columns="about"), model.recommend([*EVERYBODY, "quiet"], 9))
+
+
 # ---------------------------------------------------------------------- keeping
 
 
