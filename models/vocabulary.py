@@ -17,6 +17,8 @@ from models.dataset import IntArray
 
 # The one column whose values are paths ("GROCERY/CHEESE/SHREDDED"): each prefix is a feature of its own.
 PATH_COLUMN = "category"
+# The one column whose values are lists ("vegan|new"): each entry is a feature of its own.
+LIST_COLUMN = "tags"
 
 
 class Column(BaseModel):
@@ -98,16 +100,21 @@ def _encode(column: Column, table: pd.DataFrame) -> sparse.csr_matrix:
 
 
 def _words(values: pd.Series) -> tuple[IntArray, pd.Series[Any]]:
-    """Row and text of every feature value: the value itself, or each prefix of a path."""
+    """Row and text of every feature value: the value itself, each prefix of a path, or each entry of a list."""
     rows: IntArray = np.flatnonzero(values.notna())
     texts = values.iloc[rows].astype(str).reset_index(drop=True)
-    if values.name != PATH_COLUMN:
+    if values.name not in (PATH_COLUMN, LIST_COLUMN):
         return rows, texts
-    distinct = {text: _prefixes(text) for text in texts.unique()}
-    prefixes = texts.map(distinct).explode()
-    return rows[prefixes.index.to_numpy(np.int64)], prefixes.reset_index(drop=True)
+    parts = _prefixes if values.name == PATH_COLUMN else _entries
+    distinct = {text: parts(text) for text in texts.unique()}
+    several = texts.map(distinct).explode().dropna()
+    return rows[several.index.to_numpy(np.int64)], several.reset_index(drop=True)
 
 
 def _prefixes(path: str) -> list[str]:
     steps = path.split("/")
     return ["/".join(steps[: depth + 1]) for depth in range(len(steps))]
+
+
+def _entries(text: str) -> list[str]:
+    return sorted({entry.strip() for entry in text.split("|")} - {""})

@@ -19,7 +19,7 @@ from models.base import Recommender
 from models.registry import create, load
 from pipelines.signals.lake import Lake
 from pipelines.signals.materialise import materialise
-from pipelines.training.dataset import training_dataset
+from pipelines.training.dataset import moments, training_dataset
 from pipelines.training.plan import DEFAULT_RECIPE
 from pipelines.training.promote import Champion, champion
 from state.files import write_atomic
@@ -77,6 +77,7 @@ def batch_lists(
     *,
     new_only: bool,
     as_of: pd.Timestamp | None,
+    recipe: Recipe | None = None,
     clock: Clock,
     progress: Progress,
 ) -> pd.DataFrame:
@@ -87,12 +88,13 @@ def batch_lists(
         shoppers: whom to serve; None: everybody the model knows. Unknown ones are served as cold.
         k: length of the lists.
         new_only: leave out what they bought before.
-        as_of: know nothing from this moment on; None: what serves.
+        as_of: know nothing from this moment on; None: everything that is known.
+        recipe: train this one; None: what serves.
         clock: dates features that are computed.
         progress: told what is being done.
 
     Returns:
-        shopper_id, rank (from 1), item_id, score, reason.
+        shopper_id, rank (from 1), item_id, score, reason; `attrs["fallbacks"]` counts what was served otherwise.
 
     Raises:
         FacingsError: nothing serves yet, or nothing is known before `as_of`.
@@ -100,7 +102,11 @@ def batch_lists(
     """
     lake = Lake(settings.paths)
     serving = champion(settings)
-    if as_of is None:
+    if recipe is not None:
+        known = as_of if as_of is not None else moments(lake, recipe.split).end
+        progress(f"Training {recipe.name} on what was known before {known.isoformat()}")
+        model = _trained(settings, lake, recipe, known, clock, progress)
+    elif as_of is None:
         if serving is None:
             raise FacingsError("Nothing is published yet; run `facings retrain` first.")
         model = load(serving.serving)
@@ -129,8 +135,8 @@ def _trained(
         dataset = training_dataset(settings, lake, recipe, as_of)
     else:
         latest = lake.latest_event_time() or as_of
-        moments = [as_of, pd.Timestamp(latest) + pd.Timedelta(microseconds=1)]  # the newest stays the one online
-        materialise(settings, lake, as_of=moments, clock=clock, progress=progress)
+        newest = pd.Timestamp(latest) + pd.Timedelta(microseconds=1)  # stays the one online
+        materialise(settings, lake, as_of=[as_of, newest], clock=clock, progress=progress)
         with closing(FeatureStore(settings, clock=clock)) as store:
             dataset = training_dataset(settings, lake, recipe, as_of, store)
     return create(recipe.recommender, recipe.config).fit(dataset, seed=recipe.seed)

@@ -144,7 +144,11 @@ def _watched(lake: Lake, as_of: pd.Timestamp) -> pd.DataFrame | None:
     if not (lake.has("content_views") and lake.has("contents")):
         return None
     views = lake.scan("content_views").filter(pl.col("event_time") < as_of)
-    links = lake.scan("contents").select("content_id", pl.col("item_ids").alias("item_id")).explode("item_id")
+    links = (
+        lake.scan("contents")
+        .select("content_id", pl.col("item_ids").str.split("|").alias("item_id"))
+        .explode("item_id")
+    )
     columns = ["shopper_id", "content_id", "item_id", "event_time"]
     return views.join(links.drop_nulls(), on="content_id").select(columns).collect().to_pandas()
 

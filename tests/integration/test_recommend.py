@@ -51,6 +51,27 @@ def test_a_file_names_whom_to_serve_and_a_stranger_gets_a_cold_list(command: Any
     assert set(lists[lists["shopper_id"] == "nobody-yet"]["reason"]) == {"popular"}
 
 
+def test_a_stranger_is_counted_as_served_otherwise(command: Any, tmp_path: Path) -> None:
+    pd.DataFrame({"shopper_id": ["s003", "nobody-yet"]}).to_csv(tmp_path / "who.csv", index=False)
+    done = command("--shoppers", tmp_path / "who.csv", "--k", 3, "--out", tmp_path / "o.csv", "--json")
+    assert json.loads(done.stdout)["fallbacks"] == {"unknown_shopper": 1, "no_history": 0, "unknown_item": 0}
+
+
+def test_a_named_recipe_is_trained_on_what_was_known_and_nothing_is_published(
+    command: Any, trained: Settings, tmp_path: Path
+) -> None:
+    words = ("--all", "--k", 5, "--recipe", "personal_frequency", "--as-of", "2025-01-20")
+    done = command(*words, "--out", tmp_path / "one.csv")
+    assert done.exit_code == 0, done.output
+    table = Lake(trained.paths).read("interactions", ["shopper_id", "item_id", "event_time"])
+    before = table[table["event_time"] < pd.Timestamp("2025-01-20", tz="UTC")]
+    lists = pd.read_csv(tmp_path / "one.csv", dtype=str)
+    first = lists[lists["rank"] == "1"].merge(before.drop_duplicates(["shopper_id", "item_id"]))
+    assert len(first) == before["shopper_id"].nunique()
+    refused = command("--all", "--k", 5, "--recipe", "no-such-recipe", "--out", tmp_path / "two.csv")
+    assert "There is no recipe 'no-such-recipe'" in str(refused.exception)
+
+
 def test_as_of_a_moment_nothing_later_is_known(command: Any, trained: Settings, tmp_path: Path) -> None:
     moment = "2025-01-20"
     assert command("--all", "--k", 50, "--as-of", moment, "--out", tmp_path / "then.csv").exit_code == 0

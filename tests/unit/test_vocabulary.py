@@ -79,3 +79,10 @@ def test_visits_count_by_store_and_skip_the_unknown_store() -> None:
     )
     dataset = Dataset.build(rows, as_of=moment + pd.Timedelta(days=1))
     np.testing.assert_array_equal(visits(dataset).toarray(), [[2, 0], [0, 1]])
+
+
+def test_each_tag_of_a_list_is_a_feature_of_its_own() -> None:
+    table = pd.DataFrame({"tags": ["vegan|new", "new", None, "|", "vegan|vegan"]})
+    vocabulary = Vocabulary.learn(table, ["tags"])
+    assert vocabulary.columns[0].values == ("new", "vegan")
+    assert vocabulary.encode(table).toarray().tolist() == [[1, 1], [1, 0], [0, 0], [0, 0], [0, 1]]

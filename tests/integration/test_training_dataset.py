@@ -1,0 +1,90 @@
+"""What a recipe is trained on at a moment: catalogue, advertising and contents of that moment, nothing later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import polars as pl
+import pytest
+
+from configs.recipe import Recipe
+from configs.settings import Settings
+from pipelines.signals.ingest import ingest
+from pipelines.signals.lake import Lake
+from pipelines.training.dataset import data_fingerprint, training_dataset
+from tests.small_shop import write_small_shop
+
+AS_OF = pd.Timestamp("2026-05-01", tz="UTC")
+
+
+@pytest.fixture
+def lake(home: Path, tmp_path: Path) -> Lake:
+    """The small shop with advertising before, at and after AS_OF, contents, and an item that comes later."""
+    folder = write_small_shop(tmp_path / "shop", purchases=600)
+    items = pl.read_csv(folder / "items.csv")
+    later = pl.when(pl.col("item_id") == "item-58").then(pl.lit("2026-05-20")).otherwise(pl.lit("2025-01-01"))
+    items.with_columns(later.alias("first_seen")).write_csv(folder / "items.csv")
+    pl.DataFrame(
+        {
+            "store_id": ["s1"] * 4,
+            "item_id": ["item-01", "item-02", "item-03", "item-04"],
+            "starts": ["2025-01-01", "2026-04-28", "2026-05-01", "2026-05-08"],
+            "ends": ["2025-01-08", "2026-05-05", "2026-05-08", "2026-05-15"],
+            "mailer": ["A"] * 4,
+        }
+    ).write_csv(folder / "promotions.csv")
+    pl.DataFrame({"content_id": ["c1", "c2"], "item_ids": ["item-05|item-06", "item-07"]}).write_csv(
+        folder / "contents.csv"
+    )
+    pl.DataFrame(
+        {
+            "shopper_id": ["shopper-00", "shopper-01"],
+            "content_id": ["c1", "c2"],
+            "event_type": ["content_view"] * 2,
+            "event_time": ["2026-04-30", "2026-05-01"],
+        }
+    ).write_csv(folder / "content_views.csv")
+    settings = Settings(home=home)
+    ingest(folder, settings.paths, clock=settings.clock(), settings=settings, progress=lambda _: None)
+    return Lake(settings.paths)
+
+
+def recipe(**data: object) -> Recipe:
+    return Recipe.model_validate({"name": "mine", "recommender": "popularity", "data": data})
+
+
+def advertised(lake: Lake, home: Path, known: str) -> list[str] | None:
+    found = training_dataset(Settings(home=home), lake, recipe(promotions=known), AS_OF).promotions
+    return None if found is None else sorted(found["item_id"])
+
+
+def test_advertising_is_known_as_the_recipe_says(lake: Lake, home: Path) -> None:
+    assert advertised(lake, home, "none") is None
+    assert advertised(lake, home, "past") == ["item-02"]
+    assert advertised(lake, home, "planned") == ["item-02", "item-03", "item-04"]
+
+
+def test_a_content_watched_at_the_moment_or_later_is_not_known(lake: Lake, home: Path) -> None:
+    found = training_dataset(Settings(home=home), lake, recipe(contents=True), AS_OF).watched
+    assert found is not None
+    assert found[["shopper_id", "item_id"]].to_numpy().tolist() == [
+        ["shopper-00", "item-05"],
+        ["shopper-00", "item-06"],
+    ]
+
+
+def test_an_item_that_is_first_seen_later_is_not_in_the_catalogue(lake: Lake, home: Path) -> None:
+    dataset = training_dataset(Settings(home=home), lake, recipe(), AS_OF)
+    later = training_dataset(Settings(home=home), lake, recipe(), pd.Timestamp("2026-05-21", tz="UTC"))
+    bought = set(dataset.interactions["item_id"])
+    assert ("item-58" in set(dataset.item_ids)) == ("item-58" in bought)
+    assert "item-58" in set(later.item_ids) and "item-59" in set(dataset.item_ids)
+
+
+def test_the_data_s_fingerprint_follows_the_tables_that_a_recipe_learns_from(lake: Lake, home: Path) -> None:
+    settings = Settings(home=home)
+    prints = {
+        data_fingerprint(lake, [one], settings) for one in (recipe(), recipe(promotions="past"), recipe(contents=True))
+    }
+    assert len(prints) == 3
