@@ -20,6 +20,7 @@ VERBS = {
     "quarantine": ("cli.quarantine", "List, explain and re-admit rows that did not hold."),
     "retrain": ("cli.retrain", "Ingest, materialise, train, evaluate, gate and publish, as the scheduled job does."),
     "recommend": ("cli.recommend", "Write batch top-k lists."),
+    "compare": ("cli.compare", "Train recipes on the same split and write one page about them."),
     "benchmark": ("cli.benchmark", "Reproduce a published table under its own protocol."),
     "promote": ("cli.promote", "Make a registered version the champion."),
     "rollback": ("cli.rollback", "Put the champion before this one back."),

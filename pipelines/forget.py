@@ -68,14 +68,18 @@ def forget(settings: Settings, shopper_id: str, *, clock: Clock, progress: Progr
     progress("Erasing from what is served")
     erased["snapshots"] = forget_in_snapshots(home, shopper_id, drafts=False)
     erased["events"] = erase_events(engine, shopper_id)
-    progress("Waiting for a retraining, if one is under way")
-    with exclusive(home.runs / "retrain.lock", "retraining", wait=True):
+    progress("Waiting for a retraining or a comparison, if one is under way")
+    with (
+        exclusive(home.runs / "retrain.lock", "retraining", wait=True),
+        exclusive(home.runs / "bench.lock", "comparison or search", wait=True),
+    ):
         progress("Erasing from tables, features and models")
         erased |= erase_in_lake(home, shopper_id)
         erased["features"] = _features(settings, clock, shopper_id)
         roots = [root for root in (home.runs, home.mlflow_artifacts) if root.is_dir()]
         erased["models"] = sum(forget_in_models(root, shopper_id) for root in roots)
         erased["lists"] = sum(forget_in_tables(root, shopper_id) for root in roots)
+        erased["pages"] = _pages(settings) if any(erased.values()) else 0
         erased["snapshots"] += forget_in_snapshots(home, shopper_id)  # what that retraining published
     scrub(engine)
     if fresh and not any(erased.values()):
@@ -95,6 +99,14 @@ def _faces(settings: Settings, shopper_id: str, clock: Clock) -> dict[str, int]:
     with faces_lock(home):
         withdrawn = consents.withdraw(shopper_id, at=clock.now())
         return {"consent": withdrawn, "vault": Vault(home).remove(shopper_id)}
+
+
+def _pages(settings: Settings) -> int:
+    """Comparisons show what some shoppers bought, without saying who: all go, `facings compare` makes new ones."""
+    pages = list(settings.paths.reports.glob("compare-*.html"))
+    for page in pages:
+        page.unlink()
+    return len(pages)
 
 
 def _features(settings: Settings, clock: Clock, shopper_id: str) -> int:
