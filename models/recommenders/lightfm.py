@@ -20,13 +20,12 @@ from configs.errors import FacingsError
 from models.artifact import Arrays
 from models.base import Capabilities, Recommender, RecommenderConfig
 from models.dataset import BoolArray, Dataset, FloatArray, IntArray
+from models.products import products
 from models.profiles import over_represented, visits
 from models.reasons import Reason
 from models.vocabulary import Vocabulary
 
 Float32Array = npt.NDArray[np.float32]
-# Products are always of this many rows: then a shopper's scores do not depend on whom else a call asks for.
-_ROWS = 64
 
 
 class LightFMConfig(RecommenderConfig):
@@ -234,13 +233,7 @@ class LightFM(Recommender):
 
     def _product(self, vectors: Float32Array) -> FloatArray:
         """Scores of all items; float64, shape (len(vectors), items)."""
-        scores = np.empty((len(vectors), len(self._item_vectors)))
-        block = np.zeros((_ROWS, self._item_vectors.shape[1]), np.float32)
-        for start in range(0, len(vectors), _ROWS):
-            part = vectors[start : start + _ROWS]
-            block[: len(part)] = part
-            scores[start : start + _ROWS] = (block @ self._item_vectors.T)[: len(part)] + self._item_offsets
-        return scores
+        return products(vectors, self._item_vectors) + self._item_offsets
 
     def _reasons(self, shopper_rows: IntArray, columns: IntArray) -> npt.NDArray[np.object_]:
         """An unseen item is `popular` when it is a best-seller that this shopper likes no more than the mean one."""
