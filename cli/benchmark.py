@@ -14,6 +14,8 @@ from configs.errors import UsageError
 TABLES: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
     "complete-journey": ("complete_journey", None, ("lightfm", "blend")),
     "movielens-lightfm": ("movielens_lightfm", "ml-100k", ()),
+    "tafeng-taiw": ("tafeng_taiw", "tafeng/ta_feng.csv.zip", ()),
+    "taobao-taiw": ("taobao_taiw", "taobao_baskets/TaoBao.json", ()),
 }
 
 
