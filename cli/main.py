@@ -21,6 +21,8 @@ VERBS = {
     "retrain": ("cli.retrain", "Ingest, materialise, train, evaluate, gate and publish, as the scheduled job does."),
     "recommend": ("cli.recommend", "Write batch top-k lists."),
     "compare": ("cli.compare", "Train recipes on the same split and write one page about them."),
+    "tune": ("cli.tune", "Search the ranges that a recipe names, on past windows."),
+    "runs": ("cli.runs", "List what was tracked."),
     "benchmark": ("cli.benchmark", "Reproduce a published table under its own protocol."),
     "promote": ("cli.promote", "Make a registered version the champion."),
     "rollback": ("cli.rollback", "Put the champion before this one back."),

@@ -143,12 +143,17 @@ class Tracking:
             self._client.set_terminated(run_id, "FINISHED", end_time=at_ms)
 
     def runs(self) -> list[Run]:
-        """Every run of this home, the newest first, those that belong to another right after it."""
+        """Every run of this home, the newest first, those that belong to another right after it.
+
+        Runs from before the home moved are among them.
+        """
         found: list[Any] = []
         with _answering(self._uri), _quiet():
+            named = self._client.search_experiments(filter_string=f"name LIKE '{MODEL}%'")
+            everywhere = [str(one.experiment_id) for one in named]
             token = None
             while True:
-                page = self._client.search_runs([self._experiment], max_results=1000, page_token=token)
+                page = self._client.search_runs(everywhere, max_results=1000, page_token=token)
                 found += page
                 token = page.token
                 if not token:
@@ -283,6 +288,15 @@ def _run(found: Any) -> Run:
         code=tags.get("code"),
         commit=tags.get("commit"),
         parent=tags.get(_PARENT),
+    )
+
+
+def tracked_before(settings: Settings) -> bool:
+    """Whether there can be a run: a home's own database is made, at some cost, when a first run is tracked."""
+    return (
+        not settings.tracking_uri.startswith("sqlite:")
+        or settings.paths.mlflow_db.exists()
+        or settings.mlflow_uri is not None
     )
 
 

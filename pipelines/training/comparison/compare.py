@@ -220,8 +220,8 @@ def _track(settings: Settings, plan: ComparisonPlan, content: Content, metric: s
     parent = tracking.run_for(f"compare-{plan.key}", " · ".join(labels), tags, at_ms=at_ms)
     if tracking.finished(parent):
         return
-    for entrant in plan.entrants:
-        _track_recipe(tracking, plan, content, entrant, metric, common, parent, at_ms)
+    for place, entrant in enumerate(plan.entrants, start=1):  # a millisecond apart, so that they stay in this order
+        _track_recipe(tracking, plan, content, entrant, metric, common, parent, at_ms + place)
     with tempfile.TemporaryDirectory() as scratch:
         papers = Path(scratch)
         (papers / "report.html").write_text(comparison_page(_nameless(content)))
