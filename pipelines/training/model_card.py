@@ -20,7 +20,7 @@ def model_card(
     data: str,
     split: str,
     metrics: Mapping[str, float],
-    slices: Sequence[tuple[str, int, float]],
+    slices: Sequence[tuple[str, int | None, float]],
     metric: str,
     verdict: Sequence[str] = (),
 ) -> str:
@@ -31,7 +31,7 @@ def model_card(
         data: fingerprint of the data.
         split: what was known, what was tested.
         metrics: means over the shoppers of the test window, by name.
-        slices: name, number of shoppers and mean of `metric` of each slice.
+        slices: name, number of shoppers where it is known, and mean of `metric` of each slice.
         metric: the metric by which slices are shown.
         verdict: sentences on what was decided.
     """
@@ -51,7 +51,7 @@ def model_card(
         "",
         f"| slice | shoppers | {metric} |",
         "|---|---|---|",
-        *(f"| {name} | {count} | {value:.4f} |" for name, count, value in slices),
+        *(f"| {name} | {'–' if count is None else count} | {value:.4f} |" for name, count, value in slices),
         "",
         *verdict,
         *([""] if verdict else []),

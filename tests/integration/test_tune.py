@@ -13,6 +13,8 @@ from configs.clock import SystemClock
 from configs.recipe import Recipe, load_recipe
 from configs.settings import Settings, load_settings
 from pipelines.signals.ingest import ingest
+from pipelines.training.published.runs import track_table
+from pipelines.training.published.table import LISTS, Figure, PublishedTable
 from pipelines.training.tracking import Tracking
 from pipelines.training.tuning import Search, tune
 from pipelines.training.tuning_runs import recipe_yaml
@@ -206,6 +208,20 @@ def test_a_home_without_data_has_nothing_to_search_and_no_runs(tmp_path: Path, m
     assert facings("runs", "--json").told == []
     assert facings("runs").out == "Nothing was tracked yet.\n"
     assert not (tmp_path / "empty" / "mlflow.db").exists(), "listing makes no database"
+
+
+def test_a_benchmark_is_a_run_with_its_table_and_a_run_below_it_for_each_recipe(settings: Settings) -> None:
+    figures = (
+        Figure(recipe="popular, all", setting="default", metric="recall", ours=0.1, reference=0.1),
+        Figure(recipe="mine", setting="default", metric="recall", ours=0.2),
+    )
+    table = PublishedTable(name="toy", title="A toy", figures=figures, lists=pd.DataFrame(columns=LISTS))
+    run_id = track_table(settings, table, [RECIPE], None, seeds=2, clock=CLOCK)
+    runs = [run for run in Tracking(settings).runs() if run.job == "benchmark"]
+    assert [(run.name, run.value, run.parent) for run in runs] == [("toy", 0.2, None), ("mine", 0.2, run_id)]
+    assert runs[0].metric == "mine, default, recall" and runs[0].data and runs[0].code
+    papers = Tracking(settings).artifact(runs[1].run_id, "")
+    assert "| default, recall | – | 0.2000 |" in (papers / "model-card.md").read_text()
 
 
 def test_a_retraining_is_listed_with_its_metric_and_its_papers_are_whole(trained: Settings) -> None:

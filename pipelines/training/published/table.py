@@ -12,6 +12,8 @@ from configs.errors import UsageError
 from configs.recipe import Recipe
 from models.bootstrap import PairedDifference, paired_difference
 
+# Of result files; 1 was without a number. `published/earlier.py` reads them.
+FORMAT = 2
 LISTS = ["recipe", "setting", "user", "rank", "item"]
 
 
@@ -71,7 +73,7 @@ class PublishedTable(BaseModel):
         content = self.model_dump(mode="json")
         for row, figure in zip(content["figures"], self.figures, strict=True):
             row["match"] = figure.match
-        return {**content, "reproduced": self.reproduced}
+        return {"format": FORMAT, **content, "reproduced": self.reproduced}
 
     def text(self) -> list[str]:
         """The table as lines for people."""
