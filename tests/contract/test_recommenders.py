@@ -31,6 +31,7 @@ COLOURS = ("even", "odd")
 # What the checkerboard needs beyond a default config: it is learned from 200 purchases.
 CONFIGS: dict[str, dict[str, Any]] = {
     "lightfm": {"components": 8, "epochs": 40},
+    "two_tower": {"components": 8, "epochs": 40, "learning_rate": 0.1, "batch": 8, "targets": 4, "history": 8},
     "blend": {"discovery": {"recommender": "lightfm", "config": {"components": 8, "epochs": 40}}},
 }
 
