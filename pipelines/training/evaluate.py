@@ -68,7 +68,7 @@ def make_test(dataset: Dataset, later: pd.DataFrame, k: int) -> Test:
         popularity=past["item_id"].value_counts(),
         categories=categories,
         attributes=dataset.shoppers,
-        item_slices=item_slices(past, dataset.items, dataset.as_of),
+        item_slices=item_slices(past, dataset.items, pairs, dataset.as_of),
         stores=home_stores(past),
         items=int(dataset.recommendable.sum()),
         k=k,

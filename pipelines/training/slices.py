@@ -20,17 +20,18 @@ _HEAD_SHARE = 0.8
 _MOST_STORES = 10
 
 
-def item_slices(past: pd.DataFrame, items: pd.DataFrame, cut: pd.Timestamp) -> dict[str, pd.Index]:
+def item_slices(past: pd.DataFrame, items: pd.DataFrame, later: pd.DataFrame, cut: pd.Timestamp) -> dict[str, pd.Index]:
     """Return the item ids of each slice of ITEM_SLICES that this data has.
 
     Args:
         past: interactions before the cut: item_id, event_time.
-        items: item_id and, where known, maker_id; without it there is no makers' tail.
+        items: the catalogue at the cut: item_id and, where known, maker_id; without it there is no makers' tail.
+        later: item_id: what was bought from the cut on, also of items that were not in the catalogue then.
         cut: UTC.
     """
     first = past.groupby("item_id")["event_time"].min()
     old = first.index[first < cut - pd.Timedelta(days=NEW_DAYS)]
-    ids = pd.Index(items["item_id"])
+    ids = pd.Index(items["item_id"]).union(pd.Index(later["item_id"].unique()), sort=False)
     found = {NEW_ITEMS: ids[~ids.isin(old)]}
     if "maker_id" in items.columns and items["maker_id"].notna().any():
         maker = items.set_index("item_id")["maker_id"].dropna()
