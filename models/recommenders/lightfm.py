@@ -7,6 +7,7 @@ after training are these sums, not LightFM's object, so scoring is one matrix pr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -17,8 +18,9 @@ from pydantic import Field, model_validator
 from scipy import sparse
 
 from configs.errors import FacingsError
+from models import fold_in
 from models.artifact import Arrays
-from models.base import Capabilities, Recommender, RecommenderConfig
+from models.base import Capabilities, Events, Recommender, RecommenderConfig
 from models.dataset import BoolArray, Dataset, FloatArray, IntArray
 from models.products import products
 from models.profiles import over_represented, visits
@@ -73,12 +75,10 @@ class LightFMConfig(RecommenderConfig):
 
 
 class LightFM(Recommender):
-    """Hybrid LightFM. Items nobody bought are scored by their content, unknown shoppers by their attributes."""
+    """Hybrid LightFM. Items nobody bought are scored by content, unknown shoppers by attributes and newest events."""
 
     Config: ClassVar[type[RecommenderConfig]] = LightFMConfig
-    capabilities: ClassVar[Capabilities] = Capabilities(
-        cold_shoppers=True, cold_items=True, fold_in=False, repeats=True
-    )
+    capabilities: ClassVar[Capabilities] = Capabilities(cold_shoppers=True, cold_items=True, fold_in=True, repeats=True)
 
     def __init__(self, config: LightFMConfig) -> None:
         super().__init__(config)
@@ -91,6 +91,9 @@ class LightFM(Recommender):
         self._attribute_vectors: Float32Array = np.zeros((0, 0), np.float32)
         self._mean_vector: Float32Array = np.zeros(0, np.float32)  # of trained shoppers
         self._mean_without_attributes: Float32Array = np.zeros(0, np.float32)
+        self._from_items: Float32Array = np.zeros(
+            (0, 0), np.float32
+        )  # what a shopper's items add to a stranger's vector
 
     # ------------------------------------------------------------------ training
 
@@ -119,6 +122,11 @@ class LightFM(Recommender):
             item_features @ biases + self.config.popularity_weight * np.log1p(recent), np.float32
         )
         self._set_shoppers(shopper_features, attributes, shoppers, shopper_embeddings)
+        strangers = self._cold_vectors(attributes[shoppers])
+        histories = self._histories(shoppers)
+        self._from_items = fold_in.learn(
+            self._item_vectors, histories, self._shopper_vectors[shoppers] - strangers, np.random.default_rng(seed)
+        )
 
     def _item_features(self, dataset: Dataset, pairs: sparse.csr_matrix, trained: IntArray) -> sparse.csr_matrix:
         """Content and identity of every item; what no trained item has is no feature, it would stay at random."""
@@ -226,6 +234,45 @@ class LightFM(Recommender):
         scores[features.getnnz(axis=1) == 0] = self._popularity
         return scores
 
+    def _score_fold_in(self, shopper_rows: IntArray, events: Sequence[Events], attributes: pd.DataFrame) -> FloatArray:
+        """By a stranger's vector moved by all items known; a trained one counts by its share of these.
+
+        What training found in a shopper beyond their items fades as newer events outnumber what it was trained on.
+        """
+        before = self._histories(shopper_rows)
+        after = before.maximum(self._named(events)).tocsr()
+        vectors = self._cold_vectors(self._attributes.encode(attributes))
+        known = np.flatnonzero(shopper_rows >= 0)
+        beyond = self._shopper_vectors[shopper_rows[known]] - self._offset(before)[known] - self._mean_vector
+        sizes = before.getnnz(axis=1)[known]  # with no history, all that is known are the attributes: they stay
+        share = np.where(sizes > 0, sizes / np.maximum(after.getnnz(axis=1)[known], 1), 1.0)
+        vectors[known] = self._mean_vector + beyond * share[:, None].astype(np.float32)
+        vectors += self._offset(after)
+        scores = self._product(vectors)
+        if not self.config.repeats:
+            scores[after.nonzero()] = -np.inf
+        return scores
+
+    def _offset(self, histories: sparse.csr_matrix) -> Float32Array:
+        return fold_in.offset(self._item_vectors, self._from_items, histories)
+
+    def _histories(self, shopper_rows: IntArray) -> sparse.csr_matrix:
+        """1 for each item of a shopper's history (-1: none) that may be recommended; shape (rows, items)."""
+        known = np.flatnonzero(shopper_rows >= 0)
+        line, column = self.history[shopper_rows[known]].nonzero()
+        return self._usable(known[line], column, len(shopper_rows))
+
+    def _named(self, events: Sequence[Events]) -> sparse.csr_matrix:
+        """1 for each item of a shopper's events that may be recommended; shape (len(events), items)."""
+        named = [np.unique(own.items) for own in events]
+        line = np.repeat(np.arange(len(events)), [len(items) for items in named])
+        return self._usable(line, np.concatenate(named), len(events))
+
+    def _usable(self, line: IntArray, column: IntArray, rows: int) -> sparse.csr_matrix:
+        kept = self.recommendable[column]
+        ones = np.ones(int(kept.sum()), np.float32)
+        return sparse.coo_matrix((ones, (line[kept], column[kept])), shape=(rows, len(self.item_ids))).tocsr()
+
     def _cold_vectors(self, attributes: sparse.csr_matrix) -> Float32Array:
         vectors: Float32Array = attributes @ self._attribute_vectors + self._mean_without_attributes
         vectors[attributes.getnnz(axis=1) == 0] = self._mean_vector
@@ -272,6 +319,7 @@ class LightFM(Recommender):
             "attribute_vectors": self._attribute_vectors,
             "mean_vector": self._mean_vector,
             "mean_without_attributes": self._mean_without_attributes,
+            "from_items": self._from_items,
         }
 
     def _restore(self, state: dict[str, Any], arrays: Arrays) -> None:

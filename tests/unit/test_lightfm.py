@@ -82,6 +82,13 @@ def test_a_shopper_without_a_purchase_is_served_like_a_cold_one(model: Recommend
     pd.testing.assert_series_equal(known, cold)
 
 
+def test_new_events_move_a_shopper_without_a_purchase_as_they_move_a_stranger_alike(model: Recommender) -> None:
+    stranger = pd.DataFrame({"shopper_id": ["x"], "taste": ["tea"], "age": [30.0]})
+    events = pd.DataFrame({"shopper_id": ["silent", "x"], "item_id": "coffee03", "event_time": AS_OF})
+    lists = model.fold_in(events, 30, attributes=stranger).groupby("shopper_id")["item_id"].agg(list)
+    assert lists["silent"] == lists["x"]
+
+
 def test_a_stranger_of_whom_nothing_is_known_gets_the_best_sellers_and_is_told_so(model: Recommender) -> None:
     unknown = pd.DataFrame({"shopper_id": ["x"], "taste": ["mate"]})
     for attributes in (None, unknown):
