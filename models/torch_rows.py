@@ -41,9 +41,15 @@ class Bags:
 
     def transposed(self) -> Bags:
         """The gradient of `sum` with respect to the table is the transposed matrix's `sum` of the gradient."""
-        counts = torch.diff(self.starts, append=self.starts.new_tensor([len(self.columns)]))
-        bag_of = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
-        return gathered(self.columns, bag_of, self.weights, self.width, len(counts))
+        return gathered(self.columns, self.owners(), self.weights, self.width, len(self.starts))
+
+    def counts(self) -> torch.Tensor:
+        """Entries of each bag; shape (bags,)."""
+        return torch.diff(self.starts, append=self.starts.new_tensor([len(self.columns)]))
+
+    def owners(self) -> torch.Tensor:
+        """The bag of each entry; shape (entries,)."""
+        return torch.repeat_interleave(torch.arange(len(self.starts), device=self.starts.device), self.counts())
 
 
 def gathered(targets: torch.Tensor, sources: torch.Tensor, weights: torch.Tensor, rows: int, width: int) -> Bags:

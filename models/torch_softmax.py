@@ -81,7 +81,9 @@ def shared_softmax(
     loss = (softplus(beyond) * targets.weights).sum(dim=0, keepdim=True)
     to_scores = -torch.sigmoid(beyond) * targets.weights
     counts = torch.bincount(targets.groups, minlength=len(groups))
-    share = torch.segment_reduce(-to_scores, "sum", lengths=counts, initial=0)[:, None] / sums.clamp_(min=1e-30)
+    every = torch.arange(len(to_scores), device=groups.device)
+    pull = Bags.of(every, counts, -torch.ones_like(to_scores), len(every)).sum(to_scores[:, None])
+    share = pull / sums.clamp_(min=1e-30)
     masses = masses.to(kind)
     to_groups = (masses @ right).float() * share
     to_groups += Bags.of(targets.items, counts, to_scores, len(items)).sum(items)

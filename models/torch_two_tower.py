@@ -37,7 +37,9 @@ class TrainingConfig(RecommenderConfig):
     popular_negatives: float = Field(0.5, ge=0, le=1, description="share of them drawn by how often they were bought")
     log_q: bool = Field(True, description="correct the scores of drawn items for how likely they are drawn")
     item_dropout: float = Field(0.1, ge=0, lt=1, description="how often an item is shown by its content alone")
-    shopper_dropout: float = Field(0.1, ge=0, lt=1, description="how often a shopper is shown without their identity")
+    shopper_dropout: float = Field(
+        0.1, ge=0, lt=1, description="how often their identity is hidden, and their attributes"
+    )
     bfloat16: bool = Field(True, description="products of bfloat16 numbers where the hardware has them")
 
 
@@ -179,22 +181,25 @@ class Towers:
         touched = Touched(torch.cat([batch.targets, batch.history, drawn]), len(self.items.weights))
         keep_item = self._kept(len(touched.rows), self._settings.item_dropout)
         keep_shopper = self._kept(len(batch.shoppers), self._settings.shopper_dropout)
+        keep_traits = self._kept(len(batch.shoppers), self._settings.shopper_dropout)
         targets = Targets(touched.places(batch.targets), batch.group_of, batch.weights)
         negatives = touched.places(drawn)
 
         content, features = self._content.pick(touched.rows)
+        keep_item = torch.where(content.counts()[:, None] > 0, keep_item, 1.0)  # who has no content is never hidden
         items = content.sum(self.content.rows(features)) + keep_item * self.items.rows(touched.rows)
         latest = Bags.of(touched.places(batch.history), batch.counts, _shares(batch.counts), len(items))
         means = latest.sum(items)
         attributes, traits = self._attributes.pick(batch.shoppers)
-        shoppers = self.start.weights + attributes.sum(self.attributes.rows(traits)) + means @ self.map.weights
+        shoppers = self.start.weights + means @ self.map.weights
+        shoppers += keep_traits * attributes.sum(self.attributes.rows(traits))
         shoppers += keep_shopper * self.shoppers.rows(batch.shoppers)
 
         found = self._softmax(shoppers, items, targets, negatives, log_q)
         to_items = self._to_items(found, shoppers, targets, negatives, latest)
         self.items.step(touched.rows, keep_item * to_items)
         self.content.step(features, content.transposed().sum(to_items))
-        self.attributes.step(traits, attributes.transposed().sum(found.groups))
+        self.attributes.step(traits, attributes.transposed().sum(keep_traits * found.groups))
         self._step_identities(batch.shoppers, keep_shopper * found.groups)
         everything = torch.arange(self._settings.components, device=self._device)
         self.start.step(everything[:1], found.groups.sum(dim=0, keepdim=True))
@@ -229,12 +234,10 @@ class Towers:
     ) -> torch.Tensor:
         """Gradient to the touched items: as targets, as latest items of a shopper, and as drawn ones."""
         groups = len(shoppers)
-        counts = torch.diff(latest.starts, append=latest.starts.new_tensor([len(latest.columns)]))
-        history_of = torch.repeat_interleave(torch.arange(groups, device=self._device), counts)
         return gathered(
             torch.cat([targets.items, latest.columns, drawn]),
             torch.cat(
-                [targets.groups, groups + history_of, 2 * groups + torch.arange(len(drawn), device=self._device)]
+                [targets.groups, groups + latest.owners(), 2 * groups + torch.arange(len(drawn), device=self._device)]
             ),
             torch.cat([found.scores, latest.weights, torch.ones(len(drawn), device=self._device)]),
             rows=latest.width,

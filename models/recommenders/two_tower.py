@@ -55,7 +55,7 @@ class TwoTower(Recommender):
         self.config: TwoTowerConfig = config
         self._item_vectors: Float32Array = np.zeros((0, 0), np.float32)
         self._bases: Float32Array = np.zeros((0, 0), np.float32)  # shoppers without their latest items
-        self._described: BoolArray = np.zeros(0, dtype=bool)  # shoppers with a known attribute
+        self._told: BoolArray = np.zeros(0, dtype=bool)  # shoppers with a known attribute or a purchase
         self._latest = sparse.csr_matrix((0, 0), dtype=np.int32)  # values: items, oldest first
         self._map: Float32Array = np.zeros((0, 0), np.float32)
         self._start: Float32Array = np.zeros(0, np.float32)
@@ -63,6 +63,7 @@ class TwoTower(Recommender):
         self._attributes = Vocabulary()
         self._attribute_vectors: Float32Array = np.zeros((0, 0), np.float32)
         self._popularity: FloatArray = np.zeros(0)  # recent shoppers; ties by all shoppers
+        self.training_loss = float("nan")  # mean of the last epoch; not saved
 
     # ------------------------------------------------------------------ training
 
@@ -91,10 +92,12 @@ class TwoTower(Recommender):
             processes=training_group(),
             generator=torch.Generator().manual_seed(seed % 2**63),
         )
-        if not np.isfinite(towers.train()).all():
+        losses = towers.train()
+        if not np.isfinite(losses).all():
             raise FacingsError("two_tower could not be trained: its loss is not finite; try a lower learning_rate.")
+        self.training_loss = losses[-1]
         self._keep(towers)
-        self._described = attributes.getnnz(axis=1) > 0
+        self._told = (attributes.getnnz(axis=1) > 0) | (np.diff(starts) > 0)
         self._latest = _latest(starts, items, self.config.history)
         self._mean_vector = self._vectors(np.unique(shoppers)).mean(axis=0)
         self._popularity = _popularity(dataset, self.config.popularity_days)
@@ -146,8 +149,7 @@ class TwoTower(Recommender):
 
     def _unknown(self, shopper_rows: IntArray) -> BoolArray:
         """Shoppers of whom nothing is known: no purchase and no attribute."""
-        bought = np.diff(self._latest.indptr)[shopper_rows] > 0
-        nothing: BoolArray = ~bought & ~self._described[shopper_rows]
+        nothing: BoolArray = ~self._told[shopper_rows]
         return nothing
 
     def _latest_items(self, row: int) -> IntArray:
@@ -207,13 +209,13 @@ class TwoTower(Recommender):
 
     def _keep_shoppers(self, rows: IntArray) -> None:
         # Item vectors, attribute vectors and means are learned over everybody and name nobody; they stay until a refit.
-        self._bases, self._described, self._latest = self._bases[rows], self._described[rows], self._latest[rows]
+        self._bases, self._told, self._latest = self._bases[rows], self._told[rows], self._latest[rows]
 
     def _state(self) -> tuple[dict[str, Any], Arrays]:
         return {"attributes": self._attributes.model_dump(mode="json")}, {
             "item_vectors": self._item_vectors,
             "bases": self._bases,
-            "described": self._described,
+            "told": self._told,
             "latest_items": self._latest.data.astype(np.int32),
             "latest_starts": self._latest.indptr.astype(np.int64),
             "map": self._map,
@@ -226,7 +228,7 @@ class TwoTower(Recommender):
     def _restore(self, state: dict[str, Any], arrays: Arrays) -> None:
         self._attributes = Vocabulary.model_validate(state["attributes"])
         self._item_vectors, self._bases = arrays["item_vectors"], arrays["bases"]
-        self._described, self._popularity = arrays["described"], arrays["popularity"]
+        self._told, self._popularity = arrays["told"], arrays["popularity"]
         self._latest = _by_shopper(arrays["latest_items"], arrays["latest_starts"])
         self._map, self._start, self._mean_vector = arrays["map"], arrays["start"], arrays["mean_vector"]
         self._attribute_vectors = arrays["attribute_vectors"]
