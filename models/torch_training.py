@@ -18,6 +18,8 @@ from torch import distributed
 
 from models.artifact import Arrays
 
+_WORTH_SHARING = 2e7  # multiplications; about a millisecond of one core
+
 
 @dataclass(frozen=True)
 class Group:
@@ -91,6 +93,17 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed % 2**63)
         yield
+
+
+@contextmanager
+def threads_for(multiplications: float) -> Iterator[None]:
+    """Compute on one thread inside where a step is too small to share: threads that wait for each other cost more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if multiplications > _WORTH_SHARING else 1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def batches(rows: int, size: int, generator: torch.Generator) -> list[torch.Tensor]:

@@ -96,13 +96,18 @@ class Sequential(Recommender):
         group, device = torch_training.training_group(), torch_training.choose_device()
         self._networks, losses = [], []
         for start in seeds:
-            with torch_training.seeded(start):
+            with torch_training.seeded(start), torch_training.threads_for(self._multiplications(sequences)):
                 network, loss = self._train(sequences, start, group, device)
             self._networks.append(network)
             losses.append(loss)
         self.training_loss = float(np.mean(losses))
         self._recent, self._recent_age = newest(sequences, self.config.length)
         self._set_vectors(device)
+
+    def _multiplications(self, sequences: Sequences) -> float:
+        """Of the forward pass of one batch, about."""
+        places = min(len(sequences.items), self.config.batch_rows * self.config.length)
+        return float(places) * self.config.width * (12 * self.config.width * self.config.blocks + self.config.negatives)
 
     def _set_features(self, dataset: Dataset) -> None:
         sold = self._popularity > 0

@@ -51,8 +51,8 @@ _BEAUTY = (22_363, 12_101, 198_502)
 _BEAUTY_POPULAR = {"hr": 0.0135, "ndcg": 0.0061}
 _BEAUTY_NOTE = (
     "Published for Amazon Beauty, HR@10 / NDCG@10: SASRec .0605/.0318, S3-Rec .0647/.0327, TIGER .0648/.0384, "
-    "ActionPiece .0775/.0424, HSTU .0788/.0439, SASRec with sampled softmax .0921/.0531, eSASRec .0928/.0523; PopRec .0152/.0068, "
-    "where this count gives .0135/.0061."
+    "ActionPiece .0775/.0424, HSTU .0788/.0439, SASRec with sampled softmax .0921/.0531, eSASRec .0928/.0523; "
+    "PopRec .0152/.0068, where this count gives .0135/.0061."
 )
 
 
