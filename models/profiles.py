@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from models.dataset import Dataset, FloatArray
+from models.dataset import Dataset, FloatArray, IntArray
 
 # Shares are dense for so many shoppers at a time.
 _BLOCK = 4096
@@ -38,6 +38,18 @@ def visits(dataset: Dataset) -> sparse.csr_matrix:
     shape = (len(dataset.shoppers), len(names))
     ones = np.ones(int(known.sum()))
     return sparse.coo_matrix((ones, (dataset.shopper_rows[known], stores[known])), shape=shape).tocsr()
+
+
+def baskets(dataset: Dataset) -> IntArray:
+    """A number for the basket of each interaction; where no basket is known, a shopper's day is one."""
+    table = dataset.interactions
+    day = table["event_time"].dt.floor("D").astype("int64").astype(str)
+    name = day if "basket_id" not in table.columns else table["basket_id"].astype("string").fillna(day)
+    number, distinct = pd.factorize(name)
+    numbers: IntArray = np.unique(dataset.shopper_rows * len(distinct) + number, return_inverse=True)[1].astype(
+        np.int64
+    )
+    return numbers
 
 
 def _excess(shares: FloatArray, mean: FloatArray, count: int) -> sparse.csr_matrix:

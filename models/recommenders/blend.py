@@ -23,8 +23,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.artifact import Arrays
 from models.base import Capabilities, Recommender, RecommenderConfig
 from models.dataset import Dataset, FloatArray, IntArray
+from models.evidence import Rules
+from models.explain import Evidence
 from models.ranking import top_k
-from models.reasons import Reason
 from models.registry import create, load
 
 # Both parts score so many shoppers at a time: merging takes several arrays of shoppers × items.
@@ -52,6 +53,7 @@ class BlendConfig(RecommenderConfig):
     discovery_first: float = Field(0.05, gt=0, description="a new item's rate is first × rank ** -fall")
     discovery_fall: float = Field(0.3, gt=0, description="see discovery_first")
     discovery_depth: int = Field(1000, ge=1, description="new items ranked exactly; the others follow in order")
+    reasons: Rules = Field(Rules(), description="when a reason counts as true")
 
 
 class Blend(Recommender):
@@ -66,6 +68,7 @@ class Blend(Recommender):
         super().__init__(config)
         self.config: BlendConfig = config
         self._trend: FloatArray = np.zeros(0)  # factor of each item
+        self._evidence = Evidence()
         self._repeats = create(config.repeats.recommender, config.repeats.config)
         self._discovery = create(config.discovery.recommender, config.discovery.config)
 
@@ -93,6 +96,7 @@ class Blend(Recommender):
         self._trend = (1.0 + recent.getnnz(axis=0)) ** self.config.trend_weight
         self._repeats.fit(dataset, seed=seed)
         self._discovery.fit(dataset, seed=seed)
+        self._evidence = Evidence.learn(dataset, self.history, self.config.reasons)
 
     def _score(self, shopper_rows: IntArray) -> FloatArray:
         scores = np.empty((len(shopper_rows), len(self.item_ids)))
@@ -133,21 +137,27 @@ class Blend(Recommender):
         return rates
 
     def _reasons(self, shopper_rows: IntArray, columns: IntArray) -> npt.NDArray[np.object_]:
-        """A repeat was bought before; a discovery's reason is the discovery part's."""
-        repeats = super()._reasons(shopper_rows, columns)
-        found = self._discovery._reasons(shopper_rows, columns)
-        return np.where(repeats == str(Reason.BOUGHT_BEFORE), repeats, found).astype(object)
+        return self._explain(shopper_rows, columns)[0]
+
+    def _explain(
+        self, shopper_rows: IntArray, columns: IntArray
+    ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
+        """By the evidence; where there is none, the discovery part's reason."""
+        otherwise = self._discovery._reasons(shopper_rows, columns)
+        return self._evidence.reasons(self.history, self.item_ids, shopper_rows, columns, otherwise)
 
     def _cold_reasons(self, attributes: pd.DataFrame, columns: IntArray) -> npt.NDArray[np.object_]:
         return self._discovery._cold_reasons(attributes, columns)
 
     def _state(self) -> tuple[dict[str, Any], Arrays]:
-        return {}, {"trend": self._trend}
+        return {}, {"trend": self._trend, **self._evidence.state()}
 
     def _restore(self, state: dict[str, Any], arrays: Arrays) -> None:
         self._trend = np.asarray(arrays["trend"])
+        self._evidence = Evidence.restore(arrays)
 
     def _keep_shoppers(self, rows: IntArray) -> None:
         gone = self.shopper_ids.delete(rows).tolist()
+        self._evidence.keep_shoppers(rows, self.history)
         self._repeats.forget(gone)
         self._discovery.forget(gone)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import pandas as pd
 from pydantic import Field
 from scipy import sparse
 
@@ -18,6 +17,7 @@ from models.artifact import Arrays
 from models.base import RecommenderConfig
 from models.collaborative import Collaborative, CollaborativeConfig
 from models.dataset import Dataset, FloatArray, IntArray
+from models.profiles import baskets
 
 # Likenesses that are made at a time, before only the nearest are kept: (rows of a block) × items stays below.
 _CELLS = 20_000_000
@@ -146,15 +146,6 @@ def _highest(columns: IntArray, values: FloatArray, count: int) -> IntArray:
         above, equal = np.flatnonzero(values > cut), np.flatnonzero(values == cut)
         positive = np.concatenate([above, equal[np.argsort(columns[equal])][: count - len(above)]])
     return positive[np.argsort(columns[positive])]
-
-
-def baskets(dataset: Dataset) -> IntArray:
-    """A number for the basket of each interaction; where no basket is known, a shopper's day is one."""
-    table = dataset.interactions
-    day = table["event_time"].dt.floor("D").astype("int64").astype(str)
-    name = day if "basket_id" not in table.columns else table["basket_id"].astype("string").fillna(day)
-    numbers: IntArray = pd.MultiIndex.from_arrays([dataset.shopper_rows, name]).factorize()[0].astype(np.int64)
-    return numbers
 
 
 def _tf_idf(groups: sparse.csr_matrix) -> sparse.csr_matrix:

@@ -239,6 +239,8 @@ class LightFM(Recommender):
 
         What training found in a shopper beyond their items fades as newer events outnumber what it was trained on.
         """
+        if not self._from_items.size:
+            raise FacingsError("The model was trained by a version that could not fold in; train it again.")
         before = self._histories(shopper_rows)
         after = before.maximum(self._named(events)).tocsr()
         vectors = self._cold_vectors(self._attributes.encode(attributes))

@@ -117,13 +117,23 @@ def test_what_sells_at_present_rises_among_the_repeats() -> None:
     np.testing.assert_allclose(after, before * (1 + recent[columns]) ** 0.5)
 
 
-def test_a_reason_is_true_of_the_history(model: Recommender) -> None:
-    lists = model.recommend(list(model.shopper_ids), 20)
+def test_a_reason_is_true_of_the_history_and_names_what_it_is_about(model: Recommender) -> None:
+    lists = model.recommend(list(model.shopper_ids), 20, explain=True)
     for shopper, rows in lists.groupby("shopper_id"):
-        before = rows["item_id"].isin(bought(model, str(shopper)))
-        assert (rows["reason"][before] == Reason.BOUGHT_BEFORE).all()
-        assert rows["reason"][~before].isin([Reason.SIMILAR_TASTE, Reason.POPULAR]).all()
-    assert set(lists["reason"]) >= {Reason.BOUGHT_BEFORE, Reason.SIMILAR_TASTE}
+        own = bought(model, str(shopper))
+        before = rows["item_id"].isin(own)
+        assert rows["reason"][before].isin([Reason.BOUGHT_BEFORE, Reason.DUE_AGAIN]).all()
+        assert not rows["reason"][~before].isin([Reason.BOUGHT_BEFORE, Reason.DUE_AGAIN]).any()
+        goes = rows[rows["reason"] == Reason.GOES_WITH]
+        assert goes["about"].isin(own).all()
+    assert set(lists["reason"]) >= {Reason.BOUGHT_BEFORE, Reason.DUE_AGAIN, Reason.SIMILAR_TASTE}
+
+
+def test_rules_of_reasons_come_from_the_recipe() -> None:
+    strict = fitted(reasons={"item_gaps": 10_000, "own_gaps": 10_000})
+    assert Reason.DUE_AGAIN not in set(strict.recommend(list(strict.shopper_ids), 20)["reason"])
+    with pytest.raises(UsageError, match=r"reasons\.lifted"):
+        create("blend", {"reasons": {"lifted": 3}})
 
 
 def test_a_stranger_is_served_by_the_discovery_part(model: Recommender) -> None:
