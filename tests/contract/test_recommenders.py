@@ -33,6 +33,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "lightfm": {"components": 8, "epochs": 40},
     "two_tower": {"components": 8, "epochs": 40, "learning_rate": 0.1, "batch": 8, "targets": 4, "history": 8},
     "blend": {"discovery": {"recommender": "lightfm", "config": {"components": 8, "epochs": 40}}},
+    "ranker": {"fallback": {"recommender": "lightfm", "config": {"components": 8, "epochs": 40}}},
 }
 
 

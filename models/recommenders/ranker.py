@@ -1,0 +1,320 @@
+"""Second stage: gradient-boosted trees rank the candidates of several sources; trained on past windows, without leak.
+
+For each of several past windows, everything is put back to the moment before it: candidates and features are made
+from what was known then, and what was bought in the window is the label. Repeats (pairs bought before) and discoveries
+(pairs not bought before) have trees of their own, each in two kinds: LambdaRank gives the order in a shopper's list,
+a binary model the probabilities. The k-th in the order gets the k-th highest probability, so both lists can be merged.
+
+Scores of all candidates are made when it is trained, with all that is known then, and kept for each shopper: serving
+reads them. Items that are no candidate follow below, as the fallback recommender ranks them; it also serves shoppers
+who were not in the training data and ranks items that nobody bought. A shop too young to have a past window gets
+repeats by decayed frequency and everything else from the fallback; `learned` tells.
+
+LambdaRank: Burges, "From RankNet to LambdaRank to LambdaMART: an overview", Microsoft Research, 2010.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from scipy import sparse
+
+from models.artifact import Arrays
+from models.base import Capabilities, Recommender, RecommenderConfig
+from models.boosting import Boosting
+from models.dataset import Dataset, FloatArray, IntArray
+from models.ranking_features.past import Past, rank_within
+from models.ranking_features.windows import (
+    Examples,
+    Sizes,
+    Window,
+    dataset_before,
+    new_examples,
+    repeat_examples,
+)
+from models.reasons import Reason
+from models.registry import create, load
+
+
+class Part(BaseModel):
+    """Another recommender."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recommender: str = Field(description="file name in models/recommenders/")
+    config: dict[str, Any] = Field(default_factory=dict, description="its own config")
+
+
+class CandidatePart(Part):
+    """A recommender whose scores and ranks are features, and whose best unseen items are candidates."""
+
+    candidates: int = Field(0, ge=0, description="so many of its best unseen items are candidates; 0: it only scores")
+
+
+class Trees(BaseModel):
+    """How trees are grown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rounds: int = Field(150, ge=1, description="number of trees")
+    learning_rate: float = Field(0.05, gt=0, le=1)
+    leaves: int = Field(31, ge=2, description="most leaves of a tree")
+    least_rows: int = Field(100, ge=1, description="fewest rows of a leaf")
+    feature_share: float = Field(0.4, gt=0, le=1, description="features each tree may use")
+
+
+class RankerConfig(RecommenderConfig):
+    """Where candidates come from, what the trees learn from and how they are grown."""
+
+    fallback: Part = Part(recommender="lightfm")
+    parts: dict[str, CandidatePart] = Field(default_factory=dict, description="more recommenders, by a name of yours")
+    crosses: tuple[tuple[str, str], ...] = Field(
+        (), description="pairs of content columns (category_1 … category_3 are its levels) that are also one group"
+    )
+    windows: int = Field(4, ge=1, description="past windows to learn from, back to back")
+    window_days: float = Field(30.0, gt=0, description="length of each")
+    repeats: int = Field(100, ge=1, description="candidates bought before, for each shopper")
+    new: dict[str, int] = Field(
+        default_factory=lambda: {"taste_slow": 300, "content": 200, "store": 100, "trend": 100, "advertised": 60},
+        description="unseen candidates of each source for each shopper; a source that the shop's data lack is left out",
+    )
+    taste_items: int = Field(12_000, ge=1, description="items with the most shoppers lately, which the taste scores")
+    least_shoppers: int = Field(3, ge=1, description="of an unseen item in twelve weeks, to be a candidate")
+    negatives: float = Field(
+        0.15, gt=0, le=1, description="share of the unseen candidates not bought that is learned from"
+    )
+    repeat_trees: Trees = Trees()
+    new_trees: Trees = Trees()
+    rank_weight: float = Field(0.2, ge=0, description="LambdaRank's part in the order of repeats, beside the log odds")
+    truncation: int = Field(15, ge=1, description="LambdaRank looks at pairs of which one is above this rank")
+
+    @field_validator("new")
+    @classmethod
+    def _counts(cls, sizes: dict[str, int]) -> dict[str, int]:
+        if any(size < 0 for size in sizes.values()):
+            raise ValueError("a number of candidates is negative")
+        return sizes
+
+
+class Ranker(Recommender):
+    """Learned order over the union of candidates, for repeats and discoveries, in one list."""
+
+    Config: ClassVar[type[RecommenderConfig]] = RankerConfig
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        cold_shoppers=True, cold_items=True, fold_in=False, repeats=True
+    )
+
+    def __init__(self, config: RankerConfig) -> None:
+        super().__init__(config)
+        self.config: RankerConfig = config
+        self._fallback = create(config.fallback.recommender, config.fallback.config)
+        self._slates = sparse.csr_matrix((0, 0), dtype=np.float64)  # probability of each shopper's candidates
+        self._importance: dict[str, dict[str, float]] = {}
+        self._windows = 0
+
+    @property
+    def learned(self) -> bool:
+        """Whether there was a past window to learn from; else the order is that of decayed frequency and fallback."""
+        return self._windows > 0
+
+    @property
+    def importance(self) -> dict[str, dict[str, float]]:
+        """Share of each feature in the gains of the trees, for `repeats` and `new`."""
+        return self._importance
+
+    # ------------------------------------------------------------------ training
+
+    def _fit(self, dataset: Dataset, seed: int) -> None:
+        self._fallback.fit(dataset, seed=seed)
+        past = Past.read(dataset, self.config.crosses)
+        repeats, new = self._examples(dataset, past, seed)
+        self._windows, self._importance = len(repeats), {}
+        if not repeats:
+            self._slates = _by_frequency(past)
+            return
+        window = Window(past, self._trained_parts(dataset, seed), self._sizes, seed)
+        parts = [self._repeat_scores(Examples.join(repeats), window, seed)]
+        if any(found.labels.any() for found in new):
+            parts.append(self._new_scores(Examples.join(new), window, seed))
+        pairs, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
+        cells = (scores, (pairs // past.items, pairs % past.items))
+        self._slates = sparse.coo_matrix(cells, shape=(past.shoppers, past.items)).tocsr()
+
+    @property
+    def _sizes(self) -> Sizes:
+        new = {**self.config.new, **{name: part.candidates for name, part in self.config.parts.items()}}
+        return Sizes(self.config.repeats, new, self.config.taste_items, self.config.least_shoppers)
+
+    def _trained_parts(self, dataset: Dataset, seed: int) -> dict[str, Recommender]:
+        return {
+            name: create(part.recommender, part.config).fit(dataset, seed=seed)
+            for name, part in self.config.parts.items()
+        }
+
+    def _examples(self, dataset: Dataset, past: Past, seed: int) -> tuple[list[Examples], list[Examples]]:
+        """Rows of every past window before which there is at least another window of data, the latest first."""
+        repeats: list[Examples] = []
+        new: list[Examples] = []
+        length = self.config.window_days
+        for number in range(1, self.config.windows + 1):
+            days = number * length
+            if past.age.max() < days + length:
+                break
+            bought = past.bought_since(days, days - length)
+            earlier = past.before(days, length)
+            if not len(bought) or not len(earlier.age):
+                continue
+            known = dataset_before(dataset, days, length, planned=past.planned)
+            window = Window(earlier, self._trained_parts(known, seed), self._sizes, seed)
+            found = repeat_examples(window, bought)
+            if found.labels.any():
+                repeats.append(found)
+                new.append(new_examples(window, bought, self.config.negatives, seed + number))
+        return repeats, new
+
+    def _repeat_scores(self, examples: Examples, window: Window, seed: int) -> tuple[IntArray, FloatArray]:
+        """Repeat candidates and their probabilities."""
+        binary, ranking = self._train(examples, self.config.repeat_trees, "repeats", seed)
+        pairs = window.repeat_pairs()
+        table = window.repeats(pairs)
+        chance = binary.predict(table.values)
+        odds = np.log(np.maximum(chance, 1e-12)) - np.log(np.maximum(1 - chance, 1e-12))
+        order = odds + self.config.rank_weight * ranking.predict(table.values)
+        return pairs, _in_order(pairs // window.past.items, order, chance)
+
+    def _new_scores(self, examples: Examples, window: Window, seed: int) -> tuple[IntArray, FloatArray]:
+        """Unseen candidates and their probabilities, by blocks of shoppers."""
+        binary, ranking = self._train(examples, self.config.new_trees, "new", seed)
+        found: list[tuple[IntArray, FloatArray]] = []
+        for first, last in window.blocks():
+            candidates = window.new_pairs(first, last)
+            if not len(candidates.pairs):
+                continue
+            table = window.discoveries(candidates)
+            chance = binary.predict(table.values)
+            # Negatives were drawn: of the odds that the trees know, only their share is real.
+            odds = self.config.negatives * chance / np.maximum(1 - chance, 1e-12)
+            shopper = candidates.pairs // window.past.items
+            chances = _in_order(shopper, ranking.predict(table.values), odds / (1 + odds))
+            found.append((candidates.pairs, chances))
+        pairs, scores = (np.concatenate(column) for column in zip(*found, strict=True))
+        return pairs, scores
+
+    def _train(self, examples: Examples, trees: Trees, name: str, seed: int) -> tuple[Boosting, Boosting]:
+        """The probabilities' trees and the order's."""
+        parameters = {
+            "learning_rate": trees.learning_rate,
+            "num_leaves": trees.leaves,
+            "min_data_in_leaf": trees.least_rows,
+            "feature_fraction": trees.feature_share,
+            "bagging_fraction": 0.7,
+            "bagging_freq": 1,
+            "lambda_l2": 5.0,
+            "max_bin": 63,
+            "lambdarank_truncation_level": self.config.truncation,
+        }
+        models = [
+            Boosting.train(
+                examples.table.values,
+                examples.labels,
+                objective=objective,
+                rounds=trees.rounds,
+                groups=examples.groups,
+                names=examples.table.names,
+                parameters=parameters,
+                seed=seed,
+            )
+            for objective in ("binary", "lambdarank")
+        ]
+        gains = [model.importance() for model in models]
+        totals = [max(sum(gain.values()), 1e-12) for gain in gains]
+        shares = {
+            feature: sum(gain[feature] / total for gain, total in zip(gains, totals, strict=True)) / len(gains)
+            for feature in examples.table.names
+        }
+        self._importance[name] = dict(sorted(shares.items(), key=lambda item: -item[1]))
+        return models[0], models[1]
+
+    # ------------------------------------------------------------------ serving
+
+    def _score(self, shopper_rows: IntArray) -> FloatArray:
+        scores = _below_zero(self._fallback._score(shopper_rows))
+        for line, row in enumerate(shopper_rows):
+            own = slice(self._slates.indptr[row], self._slates.indptr[row + 1])
+            scores[line, self._slates.indices[own]] = self._slates.data[own]
+        return scores
+
+    def _score_cold(self, attributes: pd.DataFrame) -> FloatArray:
+        return _below_zero(self._fallback._score_cold(attributes))
+
+    def _reasons(self, shopper_rows: IntArray, columns: IntArray) -> npt.NDArray[np.object_]:
+        """A repeat was bought before; another's reason is the fallback's, which says whether it is just popular."""
+        repeats = super()._reasons(shopper_rows, columns)
+        found = self._fallback._reasons(shopper_rows, columns)
+        return np.where(repeats == str(Reason.BOUGHT_BEFORE), repeats, found).astype(object)
+
+    def _cold_reasons(self, attributes: pd.DataFrame, columns: IntArray) -> npt.NDArray[np.object_]:
+        return self._fallback._cold_reasons(attributes, columns)
+
+    # ------------------------------------------------------------------ keeping
+
+    def save(self, folder: Path) -> None:
+        """Write the fallback into a folder of its own below `folder`, which holds what the whole keeps."""
+        super().save(folder)
+        self._fallback.save(folder / "fallback")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            FacingsError: the folder or the fallback's holds no model, a damaged one, or one of another format.
+        """
+        model = super().load(folder)
+        model._fallback = load(folder / "fallback")
+        return model
+
+    def _state(self) -> tuple[dict[str, Any], Arrays]:
+        return {"windows": self._windows, "importance": self._importance}, {
+            "slate_ends": self._slates.indptr.astype(np.int64),
+            "slate_items": self._slates.indices.astype(np.int32),
+            "slate_scores": self._slates.data,
+        }
+
+    def _restore(self, state: dict[str, Any], arrays: Arrays) -> None:
+        self._windows, self._importance = state["windows"], state["importance"]
+        parts = (arrays["slate_scores"], arrays["slate_items"], arrays["slate_ends"])
+        shape = (len(self.shopper_ids), len(self.item_ids))
+        self._slates = sparse.csr_matrix(tuple(np.asarray(part) for part in parts), shape=shape)
+
+    def _keep_shoppers(self, rows: IntArray) -> None:
+        # What the trees learned was over everybody and is not kept; a shopper's own candidates go with them.
+        self._fallback.forget(self.shopper_ids.delete(rows).tolist())
+        self._slates = self._slates[rows]
+
+
+def _in_order(shopper: IntArray, order: FloatArray, chances: FloatArray) -> FloatArray:
+    """Give the k-th of each shopper in `order` the k-th highest of their chances."""
+    ordered = np.empty(len(chances))
+    ordered[np.lexsort((rank_within(shopper, order), shopper))] = chances[np.lexsort((-chances, shopper))]
+    return ordered
+
+
+def _by_frequency(past: Past) -> sparse.csr_matrix:
+    """Repeats by their decayed count, as a number between 0 and 1."""
+    found = past.weights(150.0)
+    found.data = found.data / (1 + found.data)
+    return found
+
+
+def _below_zero(scores: FloatArray) -> FloatArray:
+    """The same order, between -2 and 0, so that every candidate stands above; -inf stays."""
+    finite = np.isfinite(scores)
+    values = np.where(finite, scores, 0.0)
+    below: FloatArray = np.where(finite, values / (1 + np.abs(values)) - 1, -np.inf)
+    return below
