@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -22,7 +23,6 @@ from tests.small_shop import write_small_shop
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "add-a-recommender.md"
 ROOMS = ("cli", "flows", "serving", "pipelines", "models", "identity", "features", "state", "configs", "tests")
-PROGRAMS = {"facings": ["-m", "cli.main"], "pytest": ["-m", "pytest", "-p", "no:cacheprovider"]}
 
 
 def blocks() -> list[tuple[str, str]]:
@@ -63,27 +63,42 @@ def served_home(tmp_path: Path, trained_home: Path) -> Path:
     return settings.home
 
 
+# Runs facings commands one after another in one process: each as the command line runs it, the imports only once.
+DRIVER = """
+import dataclasses, json, sys
+from tests.command import facings
+print(json.dumps([dataclasses.asdict(facings(*words)) for words in json.loads(sys.stdin.read())]))
+"""
+
+
 def test_the_guide_leads_from_an_empty_file_to_a_promoted_champion(tree: Path, served_home: Path) -> None:
     environment = {**os.environ, "FACINGS_HOME": str(served_home), "PYTHONPATH": str(tree)}
-    said: dict[str, str] = {}
+    commands = []
     for language, text in blocks():
-        if language in {"python", "yaml"}:
-            path = tree / text.splitlines()[0].removeprefix("# ")
-            assert not path.exists()
-            path.write_text(text)
+        if language == "sh":
+            commands += text.splitlines()
             continue
-        assert language == "sh"
-        for line in text.splitlines():
-            program, *words = shlex.split(line)
-            command = [sys.executable, *PROGRAMS[program], *words]
-            done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
-            said[line] = done.stdout
-    text = "\n".join(said)
-    assert re.search(r"\d+ passed", next(out for line, out in said.items() if line.startswith("pytest")))
+        assert language in {"python", "yaml"} and not commands, "files come before commands"
+        path = tree / text.splitlines()[0].removeprefix("# ")
+        assert not path.exists()
+        path.write_text(text)
+    contract, *verbs = commands
+    program, *words = shlex.split(contract)
+    assert program == "pytest"
+    asked = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words]
+    done = subprocess.run(asked, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and re.search(r"^[. ]{20,}", done.stdout), done.stdout
+    assert all(line.startswith("facings ") for line in verbs)
+    asked = [sys.executable, "-c", DRIVER]
+    given = json.dumps([shlex.split(line)[1:] for line in verbs])
+    done = subprocess.run(asked, cwd=tree, env=environment, input=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said = dict(zip(verbs, json.loads(done.stdout.splitlines()[-1]), strict=True))
+    for line, outcome in said.items():
+        assert outcome["code"] == 0, f"{line}\n{outcome['out']}\n{outcome['err']}"
     assert "recent_repeats" in (tree / "comparison.html").read_text()
     assert "name: recent_repeats-tuned" in (tree / "tuned.yaml").read_text()
-    assert "Published: version 2 (recent_repeats-tuned)" in said["facings retrain --recipe tuned.yaml"]
-    assert "Version 2 (recent_repeats-tuned) serves now." in said["facings promote 2"]
-    jobs = [line.split()[2] for line in said["facings runs"].splitlines()]
-    assert jobs == ["retrain", "compare", "tune", "compare", "retrain"], text
+    assert "Published: version 2 (recent_repeats-tuned)" in said["facings retrain --recipe tuned.yaml"]["out"]
+    assert "Version 2 (recent_repeats-tuned) serves now." in said["facings promote 2"]["out"]
+    jobs = [line.split()[2] for line in said["facings runs"]["out"].splitlines()]
+    assert jobs == ["retrain", "compare", "tune", "compare", "retrain"]
