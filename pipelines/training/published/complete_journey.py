@@ -10,6 +10,8 @@ The protocol, in the reading that gives every published digit:
   higher basket_id: it decides popular's last digit). `month`: all it buys in the window. `new-only`: the part of
   `month` that is new to the household, by lists that leave out what it bought before; averaged over the households
   that bought something new. A product counts once in each.
+- `next-basket-plan`, `month-plan`, `new-only-plan`: the same, judged alike, by a model that knows December's plan of
+  displays and mailers (recipes with `promotions: planned`; without the plan they know what had started before the cut).
 - Metrics at K = 10, all products ranked: precision = hits / 10, recall = hits / distinct products bought, NDCG with
   binary gains and an ideal list cut at 10; means over households.
 - popular: rows of the product. personal frequency: rows of the household and product; equals in the order of the
@@ -25,7 +27,8 @@ the data's adapter computes from all of it (usual price, first sale, home store)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +45,8 @@ from models.dataset import Dataset
 from models.registry import create
 from models.splits import time_split
 from pipelines.signals.complete_journey import learning_tables
+from pipelines.training.published.journey_peers import PEERS_NOTE, peer_lists
+from pipelines.training.published.journey_promotions import read_promotions
 from pipelines.training.published.table import (
     LISTS,
     NEW_ONLY,
@@ -53,6 +58,7 @@ from pipelines.training.published.table import (
 )
 
 K = 10
+ID_WIDTH = 9
 CUT = pd.Timestamp("2017-12-01", tz="UTC")
 LEFT_OUT = ("FUEL", "MISCELLANEOUS", "COUPON")
 NEXT_BASKET, MONTH = "next-basket", "month"
@@ -101,9 +107,10 @@ _PEERS = (
     Recipe(name="popular-7-days", recommender="popularity", config={"window_days": 7}),
     Recipe(name="lightfm-plain", recommender="lightfm", config={"components": 64, "epochs": 10}),
 )
-_PEERS_NOTE = (
-    "Peers: best sellers of the last 7 days, and LightFM on identities alone; implicit and rectools, "
-    "which Facings does not depend on, are not measured."
+_SETTINGS = (NEXT_BASKET, MONTH, NEW_ONLY)
+_PLAN = "-plan"
+_PARTS_NOTE = (
+    "A recipe's month in parts: repeat_ and new_ figures count only what the household had bought before, or had not."
 )
 
 
@@ -117,6 +124,7 @@ class Data:
         shoppers: households and their attributes.
         truth: shopper_id, item_id bought in the window, by setting (`new-only` is judged by `month`'s).
         history: shopper_id, item_id bought before CUT.
+        folder: where the package's files lie; None: the installed package.
     """
 
     past: pd.DataFrame
@@ -124,14 +132,15 @@ class Data:
     shoppers: pd.DataFrame
     truth: dict[str, pd.DataFrame]
     history: pd.DataFrame
+    folder: Path | None = None
 
     @property
     def users(self) -> list[str]:
         """The households that are judged, ordered."""
         return sorted(self.truth[MONTH]["shopper_id"].unique())
 
-    def dataset(self, recipe: Recipe | None = None) -> Dataset:
-        """What a recipe (None: a baseline) is trained on."""
+    def dataset(self, recipe: Recipe | None = None, *, planned: bool = False) -> Dataset:
+        """What a recipe (None: a baseline) is trained on; of its plan of promotions, only if it may be known here."""
         rules = recipe.data if recipe else Recipe(name="baseline", recommender="popularity").data
         if rules.shopper_features:
             raise UsageError(
@@ -145,6 +154,9 @@ class Data:
             as_of=CUT,
             item_content=rules.item_content,
             shopper_attributes=rules.shopper_attributes,
+            promotions=None
+            if rules.promotions == "none"
+            else read_promotions(self.folder, cut=CUT, planned=planned, pad=ID_WIDTH),
         )
 
 
@@ -181,6 +193,7 @@ def read_data(data: Path | None = None) -> Data:
         shoppers=tables["shoppers"].with_columns(_padded("shopper_id")).drop(_KNOWS_DECEMBER, strict=False).to_pandas(),
         truth={NEXT_BASKET: next_basket[pairs].drop_duplicates(), MONTH: window[pairs].drop_duplicates()},
         history=past[pairs].drop_duplicates(),
+        folder=data,
     )
 
 
@@ -206,20 +219,53 @@ def run(
     source = read_data(data)
     figures, measured = _baselines(source, progress)
     differences: list[Difference] = []
+    notes = [f"{seeds} seed{'s' * (seeds > 1)} a recipe.", _PARTS_NOTE, oracle_note(source)]
     for recipe in measured_too:
-        runs = [_measure_recipe(source, recipe, recipe.seed + number, progress) for number in range(seeds)]
+        runs = [_measure_recipe(source, recipe, recipe.seed + number, progress, notes) for number in range(seeds)]
         measured[recipe.name] = runs[0]
         frames = {setting: _mean([run.frames[setting] for run in runs]) for setting in runs[0].frames}
         figures += _recipe_figures(recipe.name, frames)
         differences += _differences(recipe.name, frames, measured)
+    if peers:
+        notes.append(PEERS_NOTE)
+        progress("complete-journey: peers from the implicit library")
+        found, missing = peer_lists(source.past, source.users, K)
+        notes += missing
+        for name, lists in found.items():
+            measured[name] = _judge(source, {setting: lists[setting == NEW_ONLY] for setting in _SETTINGS})
+            figures += _recipe_figures(name, measured[name].frames)
     return PublishedTable(
         name="complete-journey",
         title=TITLE.format(users=len(source.users)),
         figures=tuple(figures),
         differences=tuple(differences),
-        notes=(f"{seeds} seed{'s' * (seeds > 1)} a recipe.", *((_PEERS_NOTE,) if peers else ())),
+        notes=tuple(dict.fromkeys(notes)),
         lists=_lists(measured),
     )
+
+
+def oracle_note(source: Data) -> str:
+    """What the best list of ten could reach: of everything, and of candidate pools that know nothing of December."""
+    truth = source.truth[MONTH]
+    known = truth.merge(source.history.assign(known=True), on=["shopper_id", "item_id"], how="left")
+    repeats = known["known"].notna()
+    recent = source.past[source.past["event_time"] >= CUT - pd.Timedelta(days=84)]
+    shoppers = recent.drop_duplicates(["shopper_id", "item_id"])["item_id"].value_counts()
+    pooled = truth["item_id"].isin(shoppers.index[shoppers >= 3])
+    ceilings = {
+        "any list of ten": _ceiling(truth, pd.Series(True, index=truth.index)),
+        "ten that were bought before": _ceiling(truth, repeats),
+        "new only, any list of ten": _ceiling(truth[~repeats], pd.Series(True, index=truth.index[~repeats])),
+        "new only, ten sold to three households or more in twelve weeks": _ceiling(truth[~repeats], pooled[~repeats]),
+    }
+    text = "; ".join(f"{name} {value:.4f}".replace(" 0.", " .") for name, value in ceilings.items())
+    return f"Oracle bounds on recall at {K}, a clairvoyant's choice: {text}."
+
+
+def _ceiling(truth: pd.DataFrame, reachable: pd.Series) -> float:
+    """Mean over households of min(K, what is reachable of the truth) / the truth."""
+    counts = reachable.groupby(truth["shopper_id"]).agg(["sum", "size"])
+    return float((np.minimum(counts["sum"], K) / counts["size"]).mean())
 
 
 def _baselines(source: Data, progress: Callable[[str], None]) -> tuple[list[Figure], dict[str, _Measured]]:
@@ -235,37 +281,56 @@ def _baselines(source: Data, progress: Callable[[str], None]) -> tuple[list[Figu
     return figures, measured
 
 
-def _measure_recipe(source: Data, recipe: Recipe, seed: int, progress: Callable[[str], None]) -> _Measured:
-    progress(f"complete-journey: training {recipe.name}, seed {seed}")
-    model = create(recipe.recommender, recipe.config).fit(source.dataset(recipe), seed=seed)
-    return _measure(source, model, (NEXT_BASKET, MONTH, NEW_ONLY))
+def _measure_recipe(
+    source: Data, recipe: Recipe, seed: int, progress: Callable[[str], None], notes: list[str]
+) -> _Measured:
+    """Train and judge once; a recipe that takes plans once without and once with December's."""
+    whole = _Measured()
+    for planned in (False, True) if recipe.data.promotions == "planned" else (False,):
+        progress(f"complete-journey: training {recipe.name}, seed {seed}{', plan known' * planned}")
+        started, used = time.monotonic(), time.process_time()
+        model = create(recipe.recommender, recipe.config).fit(source.dataset(recipe, planned=planned), seed=seed)
+        notes.append(
+            f"{recipe.name}{_PLAN * planned}, seed {seed}: trained in {time.monotonic() - started:.0f} s "
+            f"({time.process_time() - used:.0f} s of CPU)."
+        )
+        found = _measure(source, model, _SETTINGS)
+        end = _PLAN * planned
+        whole.lists |= {setting + end: lists for setting, lists in found.lists.items()}
+        whole.frames |= {setting + end: frame for setting, frame in found.frames.items()}
+    return whole
 
 
 def _measure(source: Data, model: Recommender, settings: Iterable[str]) -> _Measured:
     """Rank once with repeats and once without, and judge by each setting's truth."""
-    found = _Measured()
     known: dict[bool, pd.DataFrame] = {}
+    lists: dict[str, pd.DataFrame] = {}
     for setting in settings:
         new_only = setting == NEW_ONLY
         if new_only not in known:
             known[new_only] = model.recommend(source.users, K, new_only=new_only, attributes=source.shoppers)
-        truth = source.truth[MONTH if new_only else setting]
-        found.lists[setting] = known[new_only]
-        found.frames[setting] = metrics.evaluate(
-            known[new_only], truth, k=K, history=source.history, shoppers=source.users
-        )
+        lists[setting] = known[new_only]
+    return _judge(source, lists)
+
+
+def _judge(source: Data, lists: Mapping[str, pd.DataFrame]) -> _Measured:
+    found = _Measured(lists=dict(lists))
+    for setting, listed in lists.items():
+        truth = source.truth[MONTH if setting == NEW_ONLY else setting]
+        found.frames[setting] = metrics.evaluate(listed, truth, k=K, history=source.history, shoppers=source.users)
     return found
 
 
 def _recipe_figures(name: str, frames: dict[str, pd.DataFrame]) -> list[Figure]:
     figures = [_figure(name, setting, metric, frames[setting]) for setting in frames for metric in _MEASURED]
     parts = [f"{part}_{metric}" for part in metrics.PARTS for metric in ("recall", "ndcg")]
-    return figures + [_figure(name, MONTH, part, frames[MONTH]) for part in parts]
+    months = [setting for setting in frames if setting.removesuffix(_PLAN) == MONTH]
+    return figures + [_figure(name, month, part, frames[month]) for month in months for part in parts]
 
 
 def _figure(name: str, setting: str, metric: str, frame: pd.DataFrame, reference: float | None = None) -> Figure:
     """In `new-only` only the new part of the truth counts, over those who have one."""
-    column = f"new_{metric}" if setting == NEW_ONLY else metric
+    column = f"new_{metric}" if setting.removesuffix(_PLAN) == NEW_ONLY else metric
     return Figure(
         recipe=name, setting=setting, metric=metric, ours=float(np.nanmean(frame[column])), reference=reference
     )
@@ -275,9 +340,9 @@ def _differences(name: str, frames: dict[str, pd.DataFrame], measured: dict[str,
     return [
         difference(
             frames[setting],
-            measured[_AGAINST[setting]].frames[setting],
+            measured[_AGAINST[setting.removesuffix(_PLAN)]].frames[setting.removesuffix(_PLAN)],
             recipe=name,
-            against=_AGAINST[setting],
+            against=_AGAINST[setting.removesuffix(_PLAN)],
             setting=setting,
             metric=metric,
         )
@@ -305,5 +370,5 @@ def _lists(measured: dict[str, _Measured]) -> pd.DataFrame:
     return whole.assign(user=whole["user"].str.lstrip("0"), item=whole["item"].str.lstrip("0"))
 
 
-def _padded(column: str, width: int = 9) -> pl.Expr:
+def _padded(column: str, width: int = ID_WIDTH) -> pl.Expr:
     return pl.col(column).str.zfill(width)

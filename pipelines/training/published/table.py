@@ -103,7 +103,7 @@ def difference(
     ours: pd.DataFrame, theirs: pd.DataFrame, *, recipe: str, against: str, setting: str, metric: str
 ) -> Difference:
     """Compare one metric of two `metrics.evaluate` frames of the same shoppers in the same order (NaN: left out)."""
-    column = f"new_{metric}" if setting == NEW_ONLY else metric
+    column = f"new_{metric}" if setting.startswith(NEW_ONLY) else metric
     one, other = ours[column].to_numpy(float), theirs[column].to_numpy(float)
     known = ours[column].notna().to_numpy()
     found: PairedDifference = paired_difference(one[known], other[known], confidence=0.975)
