@@ -28,6 +28,8 @@ from models.artifact import Arrays
 from models.base import Capabilities, Recommender, RecommenderConfig
 from models.boosting import Boosting
 from models.dataset import Dataset, FloatArray, IntArray
+from models.evidence import Rules
+from models.explain import Evidence
 from models.ranking_features.past import Past, rank_within
 from models.ranking_features.windows import (
     Examples,
@@ -37,7 +39,6 @@ from models.ranking_features.windows import (
     new_examples,
     repeat_examples,
 )
-from models.reasons import Reason
 from models.registry import create, load
 
 
@@ -92,6 +93,7 @@ class RankerConfig(RecommenderConfig):
     new_trees: Trees = Trees()
     rank_weight: float = Field(0.2, ge=0, description="LambdaRank's part in the order of repeats, beside the log odds")
     truncation: int = Field(15, ge=1, description="LambdaRank looks at pairs of which one is above this rank")
+    reasons: Rules = Field(Rules(), description="when a reason counts as true")
 
     @field_validator("new")
     @classmethod
@@ -116,6 +118,7 @@ class Ranker(Recommender):
         self._slates = sparse.csr_matrix((0, 0), dtype=np.float64)  # probability of each shopper's candidates
         self._importance: dict[str, dict[str, float]] = {}
         self._windows = 0
+        self._evidence = Evidence()
 
     @property
     def learned(self) -> bool:
@@ -131,6 +134,7 @@ class Ranker(Recommender):
 
     def _fit(self, dataset: Dataset, seed: int) -> None:
         self._fallback.fit(dataset, seed=seed)
+        self._evidence = Evidence.learn(dataset, self.history, self.config.reasons)
         past = Past.read(dataset, self.config.crosses)
         repeats, new = self._examples(dataset, past, seed)
         self._windows, self._importance = len(repeats), {}
@@ -253,10 +257,14 @@ class Ranker(Recommender):
         return _below_zero(self._fallback._score_cold(attributes))
 
     def _reasons(self, shopper_rows: IntArray, columns: IntArray) -> npt.NDArray[np.object_]:
-        """A repeat was bought before; another's reason is the fallback's, which says whether it is just popular."""
-        repeats = super()._reasons(shopper_rows, columns)
-        found = self._fallback._reasons(shopper_rows, columns)
-        return np.where(repeats == str(Reason.BOUGHT_BEFORE), repeats, found).astype(object)
+        return self._explain(shopper_rows, columns)[0]
+
+    def _explain(
+        self, shopper_rows: IntArray, columns: IntArray
+    ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
+        """By the evidence; where there is none, the fallback's reason, which says whether an item is just popular."""
+        otherwise = self._fallback._reasons(shopper_rows, columns)
+        return self._evidence.reasons(self.history, self.item_ids, shopper_rows, columns, otherwise)
 
     def _cold_reasons(self, attributes: pd.DataFrame, columns: IntArray) -> npt.NDArray[np.object_]:
         return self._fallback._cold_reasons(attributes, columns)
@@ -284,10 +292,12 @@ class Ranker(Recommender):
             "slate_ends": self._slates.indptr.astype(np.int64),
             "slate_items": self._slates.indices.astype(np.int32),
             "slate_scores": self._slates.data,
+            **self._evidence.state(),
         }
 
     def _restore(self, state: dict[str, Any], arrays: Arrays) -> None:
         self._windows, self._importance = state["windows"], state["importance"]
+        self._evidence = Evidence.restore(arrays)
         parts = (arrays["slate_scores"], arrays["slate_items"], arrays["slate_ends"])
         shape = (len(self.shopper_ids), len(self.item_ids))
         self._slates = sparse.csr_matrix(tuple(np.asarray(part) for part in parts), shape=shape)
@@ -296,6 +306,7 @@ class Ranker(Recommender):
         # What the trees learned was over everybody and is not kept; a shopper's own candidates go with them.
         self._fallback.forget(self.shopper_ids.delete(rows).tolist())
         self._slates = self._slates[rows]
+        self._evidence.keep_shoppers(rows, self.history)
 
 
 def _in_order(shopper: IntArray, order: FloatArray, chances: FloatArray) -> FloatArray:
