@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from models.dataset import FloatArray, IntArray
 from models.ranking_features.affinity import AffinityFeatures
@@ -112,7 +113,7 @@ def new_candidates(
     place = inside[bought % past.items]
     seen = (bought // past.items - first)[place >= 0], place[place >= 0]
     chosen: list[IntArray] = []
-    tables: dict[str, FloatArray] = {}
+    tables: dict[str, npt.NDArray[np.float32]] = {}
     for name, source in found.items():
         table = np.asarray(source(shoppers), np.float32)
         tables[name] = table

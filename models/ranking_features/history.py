@@ -6,7 +6,10 @@ Recommendations", KDD 2018.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from models.dataset import FloatArray, IntArray
 from models.ranking_features.cells import Cells
@@ -90,7 +93,7 @@ def _trips(past: Past, place: IntArray, shopper: IntArray) -> dict[str, FloatArr
     own = past.pair_shopper[owner]
     trip = np.searchsorted(packed, own * (1 << 20) + ago) - start[own]  # 0: the newest trip
     count, trips = len(past.pairs), np.maximum(np.diff(start), 1)[shopper]
-    found = {
+    found: dict[str, npt.NDArray[Any]] = {
         f"in_last_{number}_trips": np.bincount(owner[trip < number], minlength=count)[place] / np.minimum(number, trips)
         for number in _TRIPS
     }

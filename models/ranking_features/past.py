@@ -134,9 +134,14 @@ class Past:
         if promotions is not None:
             # A promotion of the plan is known when its start lies within the horizon; else only once it has started.
             known = promotions.starts - days > (-horizon if self.planned else 0.0)
-            parts = (promotions.item, promotions.store, promotions.starts - days, promotions.ends - days)
-            item, at, starts, ends = (part[known] for part in parts)
-            promotions = Promotions(item, at, starts, ends, promotions.display[known], promotions.mailer[known])
+            promotions = Promotions(
+                item=promotions.item[known],
+                store=promotions.store[known],
+                starts=promotions.starts[known] - days,
+                ends=promotions.ends[known] - days,
+                display=promotions.display[known],
+                mailer=promotions.mailer[known],
+            )
         return replace(
             self,
             shopper=self.shopper[keep],

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from models.dataset import FloatArray
 from models.ranking_features.items import ItemFeatures
@@ -18,7 +21,7 @@ def shopper_features(past: Past, items: ItemFeatures) -> dict[str, FloatArray]:
     oldest = np.zeros(len(past.pairs))
     np.maximum.at(oldest, past.place, past.age)
     month = past.bought_since(28) // max(1, past.items)
-    found: dict[str, FloatArray] = {
+    found: dict[str, npt.NDArray[Any]] = {
         "shopper_days": np.bincount(who, minlength=count),
         "shopper_days_28": np.bincount(who[when < 28], minlength=count),
         "shopper_days_84": np.bincount(who[when < 84], minlength=count),

@@ -15,7 +15,7 @@ import pandas as pd
 
 from models.base import Recommender
 from models.candidates import NewCandidates, Source, new_candidates, pool, repeat_candidates, sources
-from models.dataset import Dataset, FloatArray, IntArray
+from models.dataset import BoolArray, Dataset, FloatArray, IntArray
 from models.ranking_features.past import Past, find, rank_within
 from models.ranking_features.table import Features, Table
 from models.ranking_features.taste import Taste
@@ -186,13 +186,13 @@ def dataset_before(dataset: Dataset, days: float, horizon: float, *, planned: bo
     )
 
 
-def _active(past: Past, bought: IntArray) -> FloatArray:
-    active = np.zeros(past.shoppers, dtype=bool)
+def _active(past: Past, bought: IntArray) -> BoolArray:
+    active: BoolArray = np.zeros(past.shoppers, dtype=bool)
     active[bought // past.items] = True
     return active
 
 
-def _chosen(found: NewCandidates, keep: FloatArray) -> NewCandidates:
+def _chosen(found: NewCandidates, keep: BoolArray) -> NewCandidates:
     return NewCandidates(
         found.pairs[keep],
         {name: values[keep] for name, values in found.scores.items()},

@@ -49,16 +49,15 @@ def peer_lists(
     found: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = {}
     for name, model in models.items():
         model.fit(counts, show_progress=False)
-        whole, new = (
-            _table(*model.recommend(asked, counts[asked], N=k, filter_already_liked_items=leave_out), known, items)
-            for leave_out in (False, True)
-        )
-        found[name] = (whole, new)
+        whole = model.recommend(asked, counts[asked], N=k, filter_already_liked_items=False)
+        new = model.recommend(asked, counts[asked], N=k, filter_already_liked_items=True)
+        found[name] = (_table(whole, known, items), _table(new, known, items))
     return found, []
 
 
-def _table(columns: Any, scores: Any, users: Sequence[str], items: Any) -> pd.DataFrame:
+def _table(found: tuple[Any, Any], users: Sequence[str], items: Any) -> pd.DataFrame:
     """Lists as rows; what implicit could not fill has a score below any real one."""
+    columns, scores = found
     line, place = np.nonzero((columns >= 0) & (scores > np.finfo(np.float32).min))
     lists = pd.DataFrame(
         {
