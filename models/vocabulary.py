@@ -64,7 +64,7 @@ class Vocabulary(BaseModel):
     def encode(self, table: pd.DataFrame) -> sparse.csr_matrix:
         """One row for each row of `table`, 1 for each feature it has; float32, shape (rows, width).
 
-        A missing value, an unknown one and a column that `table` lacks give no feature.
+        A missing value (an infinite number is one), an unknown one and a column that `table` lacks give no feature.
         """
         parts = [_encode(column, table) for column in self.columns]
         if not parts:
@@ -76,6 +76,7 @@ def _learn(values: pd.Series, minimum: int, buckets: int) -> Column:
     name = str(values.name)
     if pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype):
         known = values.dropna().to_numpy(np.float64)
+        known = known[np.isfinite(known)]
         inner = np.quantile(known, np.linspace(0, 1, buckets + 1)[1:-1]) if len(known) else np.zeros(0)
         return Column(name=name, kind="number", bounds=tuple(float(bound) for bound in np.unique(inner)))
     _, words = _words(values)
@@ -89,7 +90,7 @@ def _encode(column: Column, table: pd.DataFrame) -> sparse.csr_matrix:
     values = table[column.name]
     if column.kind == "number":
         numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64)
-        rows: IntArray = np.flatnonzero(~np.isnan(numbers))
+        rows: IntArray = np.flatnonzero(np.isfinite(numbers))
         features = np.searchsorted(np.asarray(column.bounds), numbers[rows], side="right")
     else:
         rows, words = _words(values)

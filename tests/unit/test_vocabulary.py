@@ -51,6 +51,15 @@ def test_a_column_of_equal_numbers_is_no_failure() -> None:
     assert vocabulary.encode(pd.DataFrame({"price": [1.0, 2.0, 3.0]})).toarray().sum(axis=1).tolist() == [1, 1, 1]
 
 
+def test_a_number_that_is_none_or_infinite_is_missing() -> None:
+    broken = pd.DataFrame({"price": [np.nan, np.inf, -np.inf, *np.arange(100.0)]})
+    vocabulary = Vocabulary.learn(broken, ["price"], buckets=4)
+    assert vocabulary == Vocabulary.learn(pd.DataFrame({"price": np.arange(100.0)}), ["price"], buckets=4)
+    features = vocabulary.encode(broken)
+    assert features[:3].nnz == 0
+    assert (features[3:].sum(axis=1) == 1).all()
+
+
 def test_unknown_values_and_missing_columns_give_no_feature() -> None:
     vocabulary = Vocabulary.learn(ITEMS, ["brand", "price"])
     assert vocabulary.encode(pd.DataFrame({"brand": ["strange", None]})).nnz == 0
