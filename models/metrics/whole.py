@@ -84,7 +84,8 @@ def _diversity(lists: pd.DataFrame, categories: pd.Series, k: int) -> float:
     rows, shoppers = pd.factorize(lists["shopper_id"])
     places = lists["rank"].to_numpy(np.int64) - 1
     paths = categories.reindex(lists["item_id"]).astype("string").str.split("/")
-    depth = _place(rows, places, paths.str.len().fillna(0).to_numpy(np.int64), len(shoppers), k, 0)
+    steps = pd.to_numeric(paths.str.len(), errors="coerce").fillna(0).to_numpy(np.int64)
+    depth = _place(rows, places, steps, len(shoppers), k, 0)
     common = np.zeros((len(shoppers), k, k), dtype=np.int64)
     prefix = pd.Series("", index=paths.index, dtype="string")
     for step in range(int(depth.max(initial=0))):

@@ -58,8 +58,8 @@ def lines(
     *,
     across: str,
     upwards: str,
-    diagonal: bool = False,
     points: bool = False,
+    logarithmic: bool = False,
 ) -> str:
     """Return one line for each series, told apart by colour and dashes, with a legend.
 
@@ -68,10 +68,13 @@ def lines(
         series: (x, y) points by name, x ascending; values that are not finite are left out.
         across: name of the x axis.
         upwards: name of the y axis.
-        diagonal: draw the line from corner to corner.
         points: draw points only.
+        logarithmic: the x axis runs by powers of ten; points with x of 0 or less are left out.
     """
-    known = {name: [(x, y) for x, y in own if math.isfinite(x) and math.isfinite(y)] for name, own in series.items()}
+    known = {
+        name: [(math.log10(x) if logarithmic else x, y) for x, y in own if math.isfinite(y) and _may(x, logarithmic)]
+        for name, own in series.items()
+    }
     every = [point for own in known.values() for point in own]
     if not every:
         return ""
@@ -82,10 +85,15 @@ def lines(
         right = left + (x - x_low) / (x_high - x_low) * width
         return f"{right:.1f},{bottom - (y - y_low) / (y_high - y_low) * height:.1f}"
 
-    drawn = [_frame(left, bottom, width, height, (x_low, x_high), (y_low, y_high), across, upwards)]
-    if diagonal:
-        ends = place(x_low, y_low), place(x_high, y_high)
-        drawn.append(f"<polyline points='{' '.join(ends)}' class='rule' fill='none'/>")
+    drawn = [_frame(left, bottom, width, height, across, upwards)]
+    for value in _ticks(x_low, x_high, logarithmic):
+        x, _ = place(value, y_low).split(",")
+        name = f"{10**value:,.0f}" if logarithmic else f"{value:.4g}"
+        drawn.append(f"<text x='{x}' y='{bottom + 18}' text-anchor='middle' font-size='12' class='faint'>{name}</text>")
+    for value, height_of in ((y_low, bottom), (y_high, bottom - height + 10)):
+        drawn.append(
+            f"<text x='{left - 8}' y='{height_of}' text-anchor='end' font-size='12' class='faint'>{value:.4g}</text>"
+        )
     for number, (name, own) in enumerate(known.items()):
         style = (
             f"class='s{number % SERIES}' stroke-width='2.5' fill='none' stroke-dasharray='{_DASHES[number % SERIES]}'"
@@ -116,28 +124,25 @@ def _span(values: Sequence[float]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _frame(
-    left: int,
-    bottom: int,
-    width: int,
-    height: int,
-    x: tuple[float, float],
-    y: tuple[float, float],
-    across: str,
-    upwards: str,
-) -> str:
-    """Axes with the values at their ends."""
+def _may(x: float, logarithmic: bool) -> bool:
+    return math.isfinite(x) and (x > 0 or not logarithmic)
+
+
+def _ticks(low: float, high: float, logarithmic: bool) -> list[float]:
+    """Where the x axis bears a number: its ends, or the powers of ten."""
+    if not logarithmic:
+        return [low, high]
+    return [float(power) for power in range(math.ceil(low), math.floor(high) + 1)] or [low, high]
+
+
+def _frame(left: int, bottom: int, width: int, height: int, across: str, upwards: str) -> str:
+    """The two axes and their names."""
     middle = bottom - height / 2
-    small = "font-size='12' class='faint'"
     corners = f"{left},{bottom - height} {left},{bottom} {left + width},{bottom}"
     return (
         f"<polyline points='{corners}' class='rule' fill='none'/>"
-        f"<text x='{left}' y='{bottom + 18}' {small}>{x[0]:.4g}</text>"
-        f"<text x='{left + width}' y='{bottom + 18}' text-anchor='end' {small}>{x[1]:.4g}</text>"
         f"<text x='{left + width / 2}' y='{bottom + 40}' text-anchor='middle' font-size='13' class='ink'>"
         f"{escape(across)}</text>"
-        f"<text x='{left - 8}' y='{bottom}' text-anchor='end' {small}>{y[0]:.4g}</text>"
-        f"<text x='{left - 8}' y='{bottom - height + 10}' text-anchor='end' {small}>{y[1]:.4g}</text>"
         f"<text x='20' y='{middle}' text-anchor='middle' font-size='13' class='ink' "
         f"transform='rotate(-90 20 {middle})'>{escape(upwards)}</text>"
     )

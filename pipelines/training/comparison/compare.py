@@ -24,8 +24,8 @@ from pipelines.training.comparison.measure import (
     Line,
     Measured,
     compare_lines,
+    concentration,
     exposure_deciles,
-    lorenz,
     measure_all,
 )
 from pipelines.training.comparison.page import Content, comparison_page, plots
@@ -190,7 +190,7 @@ def _content(plan: ComparisonPlan, ground: _Ground, measured: dict[str, Measured
         lines=lines,
         summaries={label: own.summary for label, own in measured.items()},
         deciles={label: exposure_deciles(own.lists, test.popularity, may) for label, own in measured.items()},
-        curves={label: lorenz(own.lists, test.items) for label, own in measured.items()},
+        curves={label: concentration(own.lists, test.items) for label, own in measured.items()},
         costs={label: own.costs for label, own in measured.items()},
         examples=examples(measured, test, known.interactions, known.as_of, titles, seed=first.seed),
     )

@@ -21,7 +21,7 @@ CONFIDENCE = 0.975
 METRICS = ("ndcg", "recall", "precision", "map", "mrr", "hit_rate")
 PARTS = ("repeat_recall", "repeat_ndcg", "new_recall", "new_ndcg")
 ALL = "all"
-_DECILES, _LORENZ_POINTS = 10, 100
+_DECILES, _CURVE_POINTS = 10, 60
 
 
 class Line(BaseModel):
@@ -145,11 +145,14 @@ def exposure_deciles(lists: pd.DataFrame, popularity: pd.Series, items: pd.Index
     return [share / total if total else 0.0 for share in shares]
 
 
-def lorenz(lists: pd.DataFrame, items: int) -> list[tuple[float, float]]:
-    """Points of the Lorenz curve of exposure: share of items, the least shown first, and their share of places."""
-    counts = np.zeros(items)
-    shown = np.sort(lists["item_id"].value_counts().to_numpy(np.float64))
-    counts[items - len(shown) :] = shown
-    running = np.concatenate([[0.0], np.cumsum(counts)]) / max(1.0, counts.sum())
-    steps = np.unique(np.linspace(0, items, min(items, _LORENZ_POINTS) + 1).astype(int))
-    return [(float(step) / items, float(running[step])) for step in steps]
+def concentration(lists: pd.DataFrame, items: int) -> list[tuple[float, float]]:
+    """Share of the lists' places that the n most shown items hold, at up to _CURVE_POINTS values of n up to `items`.
+
+    It is the Lorenz curve from its other end, with n in the place of a share, so that a long range can be read.
+    """
+    shown = np.zeros(items)
+    counts = lists["item_id"].value_counts().to_numpy(np.float64)
+    shown[: len(counts)] = np.sort(counts)[::-1]
+    running = np.cumsum(shown) / max(1.0, counts.sum())
+    steps = np.unique(np.geomspace(1, items, min(items, _CURVE_POINTS)).round().astype(int))
+    return [(float(step), float(running[step - 1])) for step in steps]

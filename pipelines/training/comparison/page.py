@@ -24,6 +24,7 @@ summary{cursor:pointer}pre{overflow-x:auto}
 nav ul{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;list-style:none;padding:0}
 a{color:var(--s0)}
 """
+_MOST_BOUGHT = 15  # of what an example shopper bought in the test window
 _SECTIONS = {
     "figures": "All shoppers",
     "parts": "Repeats and new items",
@@ -97,7 +98,7 @@ def plots(content: Content) -> dict[str, str]:
             f"Differences to {first}, by slice",
             [row for scope in dict.fromkeys(slices) for row in _intervals(content.lines, scope, ("ndcg",))],
         ),
-        "exposure": _lorenz(content),
+        "exposure": _curves(content),
     }
     return {name: plot for name, plot in found.items() if plot}
 
@@ -156,7 +157,7 @@ def _slices(content: Content, first: str) -> list[str]:
         + " Slices of items judge the same lists against that part of what was bought, over whoever bought some.</p>",
         forest(
             f"Differences in NDCG to {first}, by slice",
-            [row for scope in scopes for row in _intervals(content.lines, scope, ("ndcg",))],
+            [row for scope in scopes if not _is_store(scope) for row in _intervals(content.lines, scope, ("ndcg",))],
         ),
     ]
     head = ["slice", "shoppers", recipes[0]] + [word for name in recipes[1:] for word in (name, "difference [95 %]")]
@@ -179,19 +180,19 @@ def _exposure(content: Content, labels: Sequence[str]) -> list[str]:
         _head("exposure"),
         table("The lists of all shoppers together", ["recipe", *(_WHOLE[name] for name in whole)], rows),
         "<p>Coverage: share of the items that stand in a list at all. Gini: 0 when all items are shown alike, 1 when "
-        "one has everything. Below the diagonal, the further the more uneven.</p>",
-        _lorenz(content),
+        "one has everything.</p>",
+        _curves(content),
         table("Share of places by tenth of the items, the best sold first", ["recipe", *tenths], shares),
     ]
 
 
-def _lorenz(content: Content) -> str:
+def _curves(content: Content) -> str:
     return lines(
-        "Lorenz curves of exposure",
+        "Share of places held by the most shown items",
         content.curves,
-        across="share of items, the least shown first",
+        across="the so many most shown items",
         upwards="share of places",
-        diagonal=True,
+        logarithmic=True,
     )
 
 
@@ -236,7 +237,9 @@ def _examples(shown: Sequence[Example]) -> list[str]:
             f"<li>{escape(item.title)} <span class='faint'>{item.times} ×, {item.days_ago} d ago</span></li>"
             for item in example.past
         )
-        bought = "".join(f"<li>{escape(title)}</li>" for title in example.bought)
+        bought = "".join(f"<li>{escape(title)}</li>" for title in example.bought[:_MOST_BOUGHT])
+        if len(example.bought) > _MOST_BOUGHT:
+            bought += f"<li class='faint'>and {len(example.bought) - _MOST_BOUGHT:,} more</li>"
         parts.append(
             f"<details{' open' if example.number <= 2 else ''}><summary>Shopper {example.number} ({example.slice}, "
             f"{example.purchases:,} purchases before): {len(example.bought)} items bought, hits {hits}</summary>"
@@ -271,6 +274,10 @@ def _recipes(plan: ComparisonPlan) -> list[str]:
 
 def _plain(metric: str) -> str:
     return metric.replace("ndcg", "NDCG").replace("map", "MAP").replace("mrr", "MRR").replace("_", " ")
+
+
+def _is_store(scope: str) -> bool:
+    return scope.startswith("store ") or scope == "other stores"
 
 
 def _scope(scope: str) -> str:
