@@ -12,6 +12,7 @@ Rates, not probabilities, are the scores: a probability near 1 would make equals
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -20,8 +21,9 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
+from configs.errors import UsageError
 from models.artifact import Arrays
-from models.base import Capabilities, Recommender, RecommenderConfig
+from models.base import Capabilities, Events, Recommender, RecommenderConfig
 from models.dataset import Dataset, FloatArray, IntArray
 from models.evidence import Rules
 from models.explain import Evidence
@@ -60,9 +62,7 @@ class Blend(Recommender):
     """Repeats and discoveries by the rate at which they are bought."""
 
     Config: ClassVar[type[RecommenderConfig]] = BlendConfig
-    capabilities: ClassVar[Capabilities] = Capabilities(
-        cold_shoppers=True, cold_items=True, fold_in=False, repeats=True
-    )
+    capabilities: ClassVar[Capabilities] = Capabilities(cold_shoppers=True, cold_items=True, fold_in=True, repeats=True)
 
     def __init__(self, config: BlendConfig) -> None:
         super().__init__(config)
@@ -107,8 +107,26 @@ class Blend(Recommender):
     def _merge(self, shopper_rows: IntArray) -> FloatArray:
         """Rate of every item for a few known shoppers."""
         bought = self.history[shopper_rows].nonzero()
-        again = self._repeats._score(shopper_rows)[bought] * self._trend[bought[1]]
-        scores = self._discovery._score(shopper_rows)
+        return self._rates(bought, self._repeats._score(shopper_rows), self._discovery._score(shopper_rows))
+
+    def _score_fold_in(self, shopper_rows: IntArray, events: Sequence[Events], attributes: pd.DataFrame) -> FloatArray:
+        """Both parts fold in; what the events name is a repeat."""
+        for part in (self._repeats, self._discovery):
+            if not part.capabilities.fold_in:
+                raise UsageError(f"Part {part.name} of the blend cannot take new events without training; retrain it.")
+        known = np.flatnonzero(shopper_rows >= 0)
+        line, column = self.history[shopper_rows[known]].nonzero()
+        new = np.repeat(np.arange(len(events)), [len(own.items) for own in events])
+        lines, columns = np.r_[known[line], new], np.r_[column, np.concatenate([own.items for own in events])]
+        return self._rates(
+            (lines, columns),
+            self._repeats._score_fold_in(shopper_rows, events, attributes),
+            self._discovery._score_fold_in(shopper_rows, events, attributes),
+        )
+
+    def _rates(self, bought: tuple[IntArray, IntArray], repeats: FloatArray, scores: FloatArray) -> FloatArray:
+        """Merge the scores of both parts; `bought` holds the cells that are repeats."""
+        again = repeats[bought] * self._trend[bought[1]]
         scores[bought] = -np.inf
         rates = self._discovery_rates(scores)
         # A score of zero or below says no more than that the item was bought once.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 from pydantic import Field
 
 from models.artifact import Arrays
-from models.base import Capabilities, Recommender, RecommenderConfig
+from models.base import Capabilities, Events, Recommender, RecommenderConfig
 from models.dataset import Dataset, FloatArray, IntArray
 from models.reasons import Reason
 
@@ -31,7 +32,7 @@ class PersonalFrequency(Recommender):
 
     Config: ClassVar[type[RecommenderConfig]] = PersonalFrequencyConfig
     capabilities: ClassVar[Capabilities] = Capabilities(
-        cold_shoppers=True, cold_items=False, fold_in=False, repeats=True
+        cold_shoppers=True, cold_items=False, fold_in=True, repeats=True
     )
 
     def __init__(self, config: PersonalFrequencyConfig) -> None:
@@ -52,13 +53,31 @@ class PersonalFrequency(Recommender):
     def _score(self, shopper_rows: IntArray) -> FloatArray:
         scores = np.tile(self._filling(), (len(shopper_rows), 1))
         for line, row in enumerate(shopper_rows):
-            own = slice(self.history.indptr[row], self.history.indptr[row + 1])
-            items = self.history.indices[own]
-            frequency = self._frequency[own].astype(np.float64)
-            if self.config.ties == "popularity":
-                frequency *= 1 + _TIE_BREAK * self._popularity[items]
-            scores[line, items] = frequency
+            self._write(scores[line], *self._own(row))
         return scores
+
+    def _score_fold_in(self, shopper_rows: IntArray, events: Sequence[Events], attributes: pd.DataFrame) -> FloatArray:
+        """By the counts of the history and of the events, which decay from the moment of the request."""
+        scores = np.tile(self._filling(), (len(shopper_rows), 1))
+        decay = self.config.decay_days or np.inf
+        for line, (row, new) in enumerate(zip(shopper_rows, events, strict=True)):
+            columns, frequency = self._own(row)
+            items, place = np.unique(np.concatenate([columns, new.items]), return_inverse=True)
+            counts = np.bincount(place, np.concatenate([frequency, np.exp(-new.age_days / decay)]))
+            self._write(scores[line], items, counts.astype(np.float32))
+        return scores
+
+    def _own(self, row: int) -> tuple[IntArray, npt.NDArray[np.float32]]:
+        """What a shopper (-1: an unknown one) bought, and how often."""
+        own = slice(self.history.indptr[row], self.history.indptr[row + 1]) if row >= 0 else slice(0, 0)
+        return self.history.indices[own], self._frequency[own]
+
+    def _write(self, scores: FloatArray, items: IntArray, frequency: npt.NDArray[np.float32]) -> None:
+        """Put the frequencies of `items` into one row of scores."""
+        exact = frequency.astype(np.float64)
+        scores[items] = (
+            exact * (1 + _TIE_BREAK * self._popularity[items]) if self.config.ties == "popularity" else exact
+        )
 
     def _score_cold(self, attributes: pd.DataFrame) -> FloatArray:
         return np.tile(self._filling(), (len(attributes), 1))

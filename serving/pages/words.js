@@ -25,7 +25,7 @@ export const WORDS = {
       bought_before: "One of your regulars",
       similar_taste: "Chosen to your taste",
       popular: "A best-seller",
-      popular_in_store: "A favourite in this store",
+      popular_in_store: "A store favourite",
       popular_in_neighbourhood: "A favourite around here",
       due_again: "Time for more?",
       goes_with: "Goes well with what you buy",

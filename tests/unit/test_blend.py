@@ -143,6 +143,25 @@ def test_a_stranger_is_served_by_the_discovery_part(model: Recommender) -> None:
     assert set(lists.get_group("y")["reason"]) == {Reason.POPULAR}
 
 
+def test_new_events_make_repeats_and_discoveries_of_a_stranger(model: Recommender) -> None:
+    share = {}
+    for taste in ("tea", "coffee"):
+        items = [f"{taste}{n:02}" for n in range(4)]
+        events = pd.DataFrame({"shopper_id": "x", "item_id": items, "event_time": AS_OF})
+        lists = model.fold_in(events, 12)["item_id"].tolist()
+        assert set(lists[:4]) == set(items)
+        assert lists[4:] == model.fold_in(events, 8, new_only=True)["item_id"].tolist()
+        share[taste] = np.mean([item.startswith("tea") for item in lists[4:]])
+    assert share["tea"] > share["coffee"]
+
+
+def test_a_part_that_cannot_fold_in_is_named() -> None:
+    model = fitted(discovery={"recommender": "popularity"})
+    events = pd.DataFrame({"shopper_id": ["x"], "item_id": ["tea01"], "event_time": [AS_OF]})
+    with pytest.raises(UsageError, match="Part popularity"):
+        model.fold_in(events, 3)
+
+
 def test_what_may_not_be_recommended_takes_no_place(model: Recommender) -> None:
     assert "fuel" not in set(model.recommend(list(model.shopper_ids), 31)["item_id"])
 

@@ -73,6 +73,20 @@ def test_without_filling_a_list_ends_with_the_repeats_and_a_stranger_has_none() 
     assert ranked("stranger", fill=False) == []
 
 
+def test_new_events_count_like_purchases_for_strangers_and_on_top_of_the_history_for_others() -> None:
+    model = create("personal_frequency", {"decay_days": 60, "ties": "id"}).fit(SHOP)
+    ages = [30.0, 1.0, 0.0]
+    events = pd.DataFrame(
+        {"item_id": ["salt", "salt", "milk"], "event_time": [AS_OF - pd.Timedelta(days=a) for a in ages]}
+    )
+    lists = model.fold_in(pd.concat([events.assign(shopper_id=who) for who in ("ann", "new")]), 2, now=AS_OF)
+    scores = lists.set_index(["shopper_id", "item_id"])["score"]
+    salt = np.exp(-30 / 60) + np.exp(-1 / 60)
+    assert scores["new", "salt"] == scores["ann", "salt"] == pytest.approx(salt, rel=1e-6)
+    assert scores["new", "milk"] == pytest.approx(1)
+    assert scores["ann", "milk"] == pytest.approx(1 + np.exp(-1 / 60), rel=1e-6)
+
+
 def test_new_only_falls_back_to_the_best_sold_that_the_shopper_never_bought() -> None:
     model = create("personal_frequency").fit(SHOP)
     lists = model.recommend(["ann"], 10, new_only=True)
