@@ -246,7 +246,7 @@ def run(
 
 def oracle_note(source: Data) -> str:
     """What the best list of ten could reach: of everything, and of candidate pools that know nothing of December."""
-    truth = source.truth[MONTH]
+    truth = source.truth[MONTH].reset_index(drop=True)
     known = truth.merge(source.history.assign(known=True), on=["shopper_id", "item_id"], how="left")
     repeats = known["known"].notna()
     recent = source.past[source.past["event_time"] >= CUT - pd.Timedelta(days=84)]
