@@ -1,7 +1,7 @@
 """The published tables as `facings benchmark` prints them, with dated result files.
 
-Run it: .venv/bin/python benchmarks/published_tables.py --out benchmarks/results
-MovieLens needs FACINGS_BENCHMARK_DATA or ../shared/data; without it that table is left out, and said so.
+Run it: .venv/bin/python benchmarks/published_tables.py [NAME …] --out benchmarks/results
+All but complete-journey need FACINGS_BENCHMARK_DATA or ../shared/data; a table without data is left out, and said so.
 """
 
 from __future__ import annotations
@@ -17,20 +17,27 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-SEEDS = {"complete-journey": 1, "movielens-lightfm": 5}
+from cli.benchmark import TABLES
+
+PACKAGES = ("rectools-lightfm", "torch", "numpy", "pandas", "scipy")
+SEEDS = {"complete-journey": 1, "movielens-lightfm": 5, "amazon-loo": 3}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="folder of dated result files")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these of {', '.join(SEEDS)}")
     options = parser.parse_args()
+    if unknown := set(options.names) - set(SEEDS):
+        parser.error(f"there is no table {', '.join(sorted(unknown))}; there are {', '.join(SEEDS)}")
     data = Path(os.environ.get("FACINGS_BENCHMARK_DATA") or "../shared/data")
     environment = {**os.environ, "FACINGS_BENCHMARK_DATA": str(data)}
-    for name, seeds in SEEDS.items():
-        if name == "movielens-lightfm" and not (data / "ml-100k").is_dir():
-            print(f"{name}: left out, there is no MovieLens data (set FACINGS_BENCHMARK_DATA)")
+    for name in options.names or SEEDS:
+        folder = TABLES[name][1]
+        if folder is not None and not (data / folder).exists():
+            print(f"{name}: left out, there is no {data / folder} (set FACINGS_BENCHMARK_DATA)")
             continue
-        words = ["benchmark", name, "--seeds", str(seeds), "--json"]
+        words = ["benchmark", name, "--seeds", str(SEEDS[name]), "--json"]
         started = time.monotonic()
         command = [sys.executable, "-m", "cli.main", *words]
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
@@ -42,7 +49,7 @@ def main() -> None:
             "command": f"facings {' '.join(words)}",
             "date": datetime.now(UTC).date().isoformat(),
             "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
-            "versions": {package: version(package) for package in ("rectools-lightfm", "numpy", "pandas", "scipy")},
+            "versions": {package: version(package) for package in PACKAGES},
             "seconds": round(time.monotonic() - started, 1),
             **table,
         }
