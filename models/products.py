@@ -8,8 +8,9 @@ import numpy.typing as npt
 from models.dataset import FloatArray
 
 Float32Array = npt.NDArray[np.float32]
-# A matrix product rounds differently for another number of rows: it is always of this many.
-_ROWS = 64
+# A matrix product rounds differently for another number of rows: it is always of this many. Few, as one shopper waits
+# for all of them.
+_ROWS = 8
 
 
 def products(vectors: Float32Array, item_vectors: Float32Array) -> FloatArray:

@@ -8,6 +8,7 @@ after training are these sums, not LightFM's object, so scoring is one matrix pr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -100,6 +101,7 @@ class LightFM(Recommender):
     def _fit(self, dataset: Dataset, seed: int) -> None:
         pairs = _pairs(dataset, self.config)
         self._popularity, recent = _popularity(dataset, self.config.popularity_days)
+        vars(self).pop("_best_sellers", None)  # of an earlier fit
         items = np.flatnonzero((pairs.getnnz(axis=0) > 0) & dataset.recommendable)
         if not len(items):
             raise FacingsError("No item that may be recommended was bought; LightFM has nothing to learn from.")
@@ -290,7 +292,7 @@ class LightFM(Recommender):
         lift = np.einsum(
             "rd,rkd->rk", self._shopper_vectors[shopper_rows] - self._mean_vector, self._item_vectors[columns]
         )
-        popular = (lift <= 0) & self._best_sellers()[columns] & (reasons == str(Reason.SIMILAR_TASTE))
+        popular = (lift <= 0) & self._best_sellers[columns] & (reasons == str(Reason.SIMILAR_TASTE))
         reasons[popular] = str(Reason.POPULAR)
         return reasons
 
@@ -300,6 +302,7 @@ class LightFM(Recommender):
         reasons[by_attributes] = str(Reason.SIMILAR_TASTE)
         return reasons
 
+    @cached_property
     def _best_sellers(self) -> BoolArray:
         chosen = np.argsort(-self._popularity, kind="stable")[: self.config.best_sellers]
         mask: BoolArray = np.zeros(len(self._popularity), dtype=bool)
