@@ -15,8 +15,9 @@ from models.ranking_features.past import Past, rank_within
 from models.ranking_features.stores import StoreFeatures
 from models.ranking_features.taste import Taste
 
+Float32Array = npt.NDArray[np.float32]
 # Scores of the items of a pool for some shoppers; shape (shoppers, pool).
-Source = Callable[[IntArray], FloatArray]
+Source = Callable[[IntArray], npt.NDArray[np.floating]]
 # The last weeks in which an item must have been bought to be a candidate for those who never bought it.
 _POOL_DAYS = 84
 _PRIOR = 20.0  # purchases that shrink a shopper's share of a group to everybody's
@@ -68,27 +69,26 @@ def sources(
     for name, taste in tastes.items():
         found[name] = _taste_source(taste, columns)
 
-    def lifts(shoppers: IntArray, powers: Mapping[str, float]) -> FloatArray:
-        product = np.ones((len(shoppers), len(columns)))
+    def lifted(sales: FloatArray, shoppers: IntArray, powers: Mapping[str, float]) -> Float32Array:
+        product = np.tile(sales.astype(np.float32), (len(shoppers), 1))
         for name, power in powers.items():
             if name in past.groups:
-                product *= affinity.lift(name, shoppers, columns, _PRIOR) ** power
+                product *= affinity.lift(name, shoppers, columns, prior=_PRIOR, power=power)
         return product
 
     crossed = next((name for name in past.groups if name.startswith("category_3_")), "")
-
-    def content(shoppers: IntArray) -> FloatArray:
-        return (month + 0.2) * lifts(shoppers, {"category_3": 0.35, crossed: 0.25, "category_2": 0.2})
-
-    def trend(shoppers: IntArray) -> FloatArray:
-        return (week + 0.05 * month) * lifts(shoppers, {"category_2": 0.5})
-
-    found |= {"content": content, "trend": trend}
+    content = {"category_3": 0.35, crossed: 0.25, "category_2": 0.2}
+    found["content"] = lambda shoppers: lifted(month + 0.2, shoppers, content)
+    found["trend"] = lambda shoppers: lifted(week + 0.05 * month, shoppers, {"category_2": 0.5})
     if past.store is not None:
-        sold = stores.tables["store_shoppers_28"].tocsc()[:, columns].tocsr()
+        sold = stores.tables["store_shoppers_28"][:, columns].tocsr()
         found["store"] = lambda shoppers: (stores.shares[shoppers] @ sold).toarray() + 0.02 * month
     if past.promotions is not None:
-        found["advertised"] = lambda shoppers: content(shoppers) * np.minimum(stores.advertised(shoppers, columns), 3.0)
+        told = stores.advertised(columns)
+        found["advertised"] = lambda shoppers: (
+            lifted(month + 0.2, shoppers, {"category_2": 0.5})
+            * np.minimum((stores.shares[shoppers] @ told).toarray(), 3.0)
+        )
     return found
 
 
@@ -113,7 +113,7 @@ def new_candidates(
     place = inside[bought % past.items]
     seen = (bought // past.items - first)[place >= 0], place[place >= 0]
     chosen: list[IntArray] = []
-    tables: dict[str, npt.NDArray[np.float32]] = {}
+    tables: dict[str, Float32Array] = {}
     for name, source in found.items():
         table = np.asarray(source(shoppers), np.float32)
         tables[name] = table

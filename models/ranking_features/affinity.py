@@ -8,12 +8,14 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from models.dataset import FloatArray, IntArray
 from models.ranking_features.cells import Cells
 from models.ranking_features.items import ItemFeatures
 from models.ranking_features.past import Groups, Past, distinct_days, gaps
 
+Float32Array = npt.NDArray[np.float32]
 _DECAY = 100.0  # days
 
 
@@ -60,17 +62,18 @@ class AffinityFeatures:
             )
         return found
 
-    def lift(self, name: str, shoppers: IntArray, items: IntArray, prior: float) -> FloatArray:
-        """Lift of each item's group for each shopper, the share shrunk by `prior` purchases; (shoppers, items)."""
+    def lift(self, name: str, shoppers: IntArray, items: IntArray, *, prior: float, power: float) -> Float32Array:
+        """(Lift of each item's group) ** power, its share shrunk by `prior` purchases; shape (shoppers, items)."""
         groups = self._past.groups[name]
-        table = np.zeros((len(shoppers), groups.count))
-        for line, shopper in enumerate(shoppers):
-            codes, values = self._cells[name].between(shopper * groups.count, (shopper + 1) * groups.count)
-            table[line, codes] = values
         usual = np.zeros(groups.count)
         usual[groups.code] = self._of_item[name][0]
-        share = (table + prior * usual) / (self._total[shoppers][:, None] + prior)
-        return (share / np.maximum(usual, 1e-9))[:, groups.code[items]]
+        table = np.tile(prior * usual, (len(shoppers), 1))
+        for line, shopper in enumerate(shoppers):
+            codes, values = self._cells[name].between(shopper * groups.count, (shopper + 1) * groups.count)
+            table[line, codes] += values
+        table /= (self._total[shoppers][:, None] + prior) * np.maximum(usual, 1e-9)
+        raised: Float32Array = (table**power).astype(np.float32)[:, groups.code[items]]
+        return raised
 
     @cached_property
     def _due(self) -> dict[str, Cells]:

@@ -26,10 +26,10 @@ def store_shares(past: Past) -> sparse.csr_matrix:
     shares = (sparse.diags(1 / totals) @ weights).tocsr()
     shares.data[shares.data < _LEAST] = 0
     shares.eliminate_zeros()
-    return shares
+    return shares.astype(np.float32)
 
 
-def store_tables(past: Past) -> dict[str, sparse.csr_matrix]:
+def store_tables(past: Past) -> dict[str, sparse.csc_matrix]:
     """Tables of stores × items: shoppers of the last days, and advertising now, before and, where known, to come."""
     if past.store is None:
         return {}
@@ -71,40 +71,38 @@ class StoreFeatures:
             found["store_share_28"] = found["store_shoppers_28"] / np.maximum(sales[pairs // items], 1e-9)
         return found
 
-    def advertised(self, shoppers: IntArray, items: IntArray) -> FloatArray:
-        """Promotions now and to come in the shoppers' stores; shape (shoppers, items)."""
+    def advertised(self, items: IntArray) -> sparse.csr_matrix:
+        """Promotions now and to come of each store; shape (stores, len(items))."""
         names = [name for name in self._chain if name.endswith(("_now", "_planned"))]
-        found = np.zeros((len(shoppers), len(items)))
-        for name in names:
-            found += (self.shares[shoppers] @ self.tables[name].tocsc()[:, items].tocsr()).toarray()
-        return found
+        return sum((self.tables[name][:, items] for name in names[1:]), self.tables[names[0]][:, items]).tocsr()
 
 
-def in_own_stores(shares: sparse.csr_matrix, table: sparse.csr_matrix, pairs: IntArray) -> FloatArray:
+def in_own_stores(shares: sparse.csr_matrix, table: sparse.csc_matrix, pairs: IntArray) -> FloatArray:
     """Sum over stores of the shopper's share × the table's value of the item; shape (pairs,)."""
     items = table.shape[1]
     bounds = np.searchsorted(pairs, np.arange(0, shares.shape[0] + _BLOCK, _BLOCK) * items)
     found = np.zeros(len(pairs))
     for number, (start, end) in enumerate(pairwise(bounds)):
         if end > start:
-            own = (shares[number * _BLOCK : (number + 1) * _BLOCK] @ table).toarray()
-            found[start:end] = own[pairs[start:end] // items - number * _BLOCK, pairs[start:end] % items]
+            columns, place = np.unique(pairs[start:end] % items, return_inverse=True)
+            own = (shares[number * _BLOCK : (number + 1) * _BLOCK] @ table[:, columns]).toarray()
+            found[start:end] = own[pairs[start:end] // items - number * _BLOCK, place]
     return found
 
 
-def _sold(past: Past, days: float) -> sparse.csr_matrix:
+def _sold(past: Past, days: float) -> sparse.csc_matrix:
     """Shoppers who bought the item in the store in the last days."""
     assert past.store is not None
     inside = (past.age <= days) & (past.store >= 0)
     cells = np.unique((past.store[inside] * past.items + past.item[inside]) * past.shoppers + past.shopper[inside])
     place, number = np.unique(cells // past.shoppers, return_counts=True)
     where = (place // past.items, place % past.items)
-    return sparse.csr_matrix((number.astype(np.float32), where), shape=(past.stores, past.items))
+    return sparse.csc_matrix((number.astype(np.float32), where), shape=(past.stores, past.items))
 
 
-def _advertised(past: Past, chosen: BoolArray) -> sparse.csr_matrix:
+def _advertised(past: Past, chosen: BoolArray) -> sparse.csc_matrix:
     """How many of the chosen promotions each store has for each item."""
     assert past.promotions is not None
     where = (past.promotions.store[chosen], past.promotions.item[chosen])
     ones = np.ones(int(chosen.sum()), np.float32)
-    return sparse.coo_matrix((ones, where), shape=(past.stores, past.items)).tocsr()
+    return sparse.coo_matrix((ones, where), shape=(past.stores, past.items)).tocsc()

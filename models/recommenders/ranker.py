@@ -41,6 +41,9 @@ from models.ranking_features.windows import (
 )
 from models.registry import create, load
 
+# Below, threads cost more than they bring.
+_FEW_ROWS = 50_000
+
 
 class Part(BaseModel):
     """Another recommender."""
@@ -186,9 +189,9 @@ class Ranker(Recommender):
         binary, ranking = self._train(examples, self.config.repeat_trees, "repeats", seed)
         pairs = window.repeat_pairs()
         table = window.repeats(pairs)
-        chance = binary.predict(table.values)
+        chance = binary.predict(table.values, threads=_threads(table.values))
         odds = np.log(np.maximum(chance, 1e-12)) - np.log(np.maximum(1 - chance, 1e-12))
-        order = odds + self.config.rank_weight * ranking.predict(table.values)
+        order = odds + self.config.rank_weight * ranking.predict(table.values, threads=_threads(table.values))
         return pairs, _in_order(pairs // window.past.items, order, chance)
 
     def _new_scores(self, examples: Examples, window: Window, seed: int) -> tuple[IntArray, FloatArray]:
@@ -200,11 +203,12 @@ class Ranker(Recommender):
             if not len(candidates.pairs):
                 continue
             table = window.discoveries(candidates)
-            chance = binary.predict(table.values)
+            chance = binary.predict(table.values, threads=_threads(table.values))
             # Negatives were drawn: of the odds that the trees know, only their share is real.
             odds = self.config.negatives * chance / np.maximum(1 - chance, 1e-12)
             shopper = candidates.pairs // window.past.items
-            chances = _in_order(shopper, ranking.predict(table.values), odds / (1 + odds))
+            order = ranking.predict(table.values, threads=_threads(table.values))
+            chances = _in_order(shopper, order, odds / (1 + odds))
             found.append((candidates.pairs, chances))
         pairs, scores = (np.concatenate(column) for column in zip(*found, strict=True))
         return pairs, scores
@@ -232,6 +236,7 @@ class Ranker(Recommender):
                 names=examples.table.names,
                 parameters=parameters,
                 seed=seed,
+                threads=_threads(examples.table.values),
             )
             for objective in ("binary", "lambdarank")
         ]
@@ -307,6 +312,10 @@ class Ranker(Recommender):
         self._fallback.forget(self.shopper_ids.delete(rows).tolist())
         self._slates = self._slates[rows]
         self._evidence.keep_shoppers(rows, self.history)
+
+
+def _threads(rows: npt.NDArray[np.float32]) -> int:
+    return 1 if len(rows) < _FEW_ROWS else 0
 
 
 def _in_order(shopper: IntArray, order: FloatArray, chances: FloatArray) -> FloatArray:
