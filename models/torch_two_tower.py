@@ -35,6 +35,9 @@ class TrainingConfig(RecommenderConfig):
     history: int = Field(50, ge=0, description="how many of the latest items speak for a shopper")
     negatives: int = Field(1024, ge=1, description="items drawn in a step to stand for all others")
     popular_negatives: float = Field(0.5, ge=0, le=1, description="share of them drawn by how often they were bought")
+    unsold_negatives: bool = Field(
+        False, description="draw the others from the whole catalogue; an item never sold is then known by its content"
+    )
     log_q: bool = Field(True, description="correct the scores of drawn items for how likely they are drawn")
     item_dropout: float = Field(0.1, ge=0, lt=1, description="how often an item is shown by its content alone")
     shopper_dropout: float = Field(
@@ -121,6 +124,7 @@ class Towers:
         self._random = generator
         self._purchases = purchases.to(device)
         self._content, self._attributes = Features(content, device), Features(attributes, device)
+        self._sold = (torch.bincount(self._purchases.items, minlength=content.shape[0]) > 0).float()
         self._half = settings.bfloat16 and bfloat16_products(device)
         self._negatives = _Negatives(purchases.items, content.shape[0], settings, device)
         self.items, self.content = self._table(content.shape[0]), self._table(content.shape[1])
@@ -187,6 +191,7 @@ class Towers:
 
         content, features = self._content.pick(touched.rows)
         keep_item = torch.where(content.counts()[:, None] > 0, keep_item, 1.0)  # who has no content is never hidden
+        keep_item = keep_item * self._sold[touched.rows][:, None]
         items = content.sum(self.content.rows(features)) + keep_item * self.items.rows(touched.rows)
         latest = Bags.of(touched.places(batch.history), batch.counts, _shares(batch.counts), len(items))
         means = latest.sum(items)
@@ -260,7 +265,7 @@ class _Negatives:
         self._bought, self._device = bought.cpu(), device
         self._count, self._popular = settings.negatives, round(settings.negatives * settings.popular_negatives)
         counts = torch.bincount(self._bought, minlength=items).double()
-        self._known = counts.nonzero().squeeze(1)
+        self._known = torch.arange(items) if settings.unsold_negatives else counts.nonzero().squeeze(1)
         share = settings.popular_negatives
         chance = (1 - share) / len(self._known) + share * counts / counts.sum()
         # That an item is among the drawn at all: it may be drawn several times and counts once.
