@@ -211,10 +211,12 @@ def test_what_sells_best_in_the_store_of_most_visits_names_the_store() -> None:
 def test_a_content_watched_of_late_is_named_the_latest_first() -> None:
     views = [("ann", "film-1", "pan", 9), ("ann", "film-2", "pan", 5), ("bob", "film-3", "pan", 1)]
     views += [("ann", "film-4", "no-such-item", 1), ("nobody", "film-1", "pan", 1), ("ann", "film-5", "pot", 95)]
-    dataset = shop(("ann", "tea", 1), ("bob", "pan", 1), ("bob", "pot", 1), watched=views)
+    views += [("cem", "film-6", "tea", 3)]
+    dataset = shop(("ann", "tea", 1), ("cem", "pan", 1), ("bob", "pan", 1), ("bob", "pot", 1), watched=views)
     assert told(dataset, "ann", "pan") == (Reason.WATCHED, "film-2")
     assert told(dataset, "ann", "pot")[0] == Reason.SIMILAR_TASTE
     assert told(dataset, "bob", "tea")[0] == Reason.SIMILAR_TASTE
+    assert told(dataset, "cem", "tea") == (Reason.WATCHED, "film-6")
 
 
 # ---------------------------------------------------------------------- order, keeping
