@@ -71,7 +71,8 @@ def forget(settings: Settings, shopper_id: str, *, clock: Clock, progress: Progr
     progress("Waiting for a retraining or a comparison, if one is under way")
     with (
         exclusive(home.runs / "retrain.lock", "retraining", wait=True),
-        exclusive(home.runs / "bench.lock", "comparison or search", wait=True),
+        exclusive(home.runs / "compare.lock", "comparison", wait=True),
+        exclusive(home.runs / "compare-training.lock", "training of a comparison", wait=True),
     ):
         progress("Erasing from tables, features and models")
         erased |= erase_in_lake(home, shopper_id)

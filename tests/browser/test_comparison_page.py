@@ -25,7 +25,8 @@ CONTRAST = """() => {
     const c = getComputedStyle(at).backgroundColor; if (!c.endsWith(", 0)")) return c; } return "rgb(255, 255, 255)"; };
   const low = [];
   for (const box of document.querySelectorAll("main *")) {
-    if (box.tagName === "title" || ![...box.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim())) continue;
+    const texts = [...box.childNodes].filter((node) => node.nodeType === 3 && node.textContent.trim());
+    if (box.tagName === "title" || !texts.length) continue;
     const style = getComputedStyle(box);
     const ink = box.closest("svg") ? style.fill : style.color;
     const [high, dark] = [light(ink), light(ground(box))].sort((p, q) => q - p);

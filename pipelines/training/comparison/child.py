@@ -25,8 +25,9 @@ from models.dataset import Dataset
 from models.registry import create
 from pipelines.signals.lake import Lake
 from pipelines.training.dataset import training_dataset
-from state.files import build_folder
+from state.files import build_folder, exclusive
 
+LOCK = "compare-training.lock"
 LISTS, COSTS = "lists.parquet", "costs.json"
 
 
@@ -65,6 +66,12 @@ def run(task: Task) -> None:
         FacingsError: it cannot be trained on this data.
     """
     settings = load_settings(**task.settings)
+    # Held by the child itself: it may outlive a comparison that was killed, and `facings forget` waits for it, too.
+    with exclusive(settings.paths.runs / LOCK, "training of a comparison", wait=True):
+        _train(settings, task)
+
+
+def _train(settings: Settings, task: Task) -> None:
     lake = Lake(settings.paths)
     dataset = _dataset(settings, lake, task)
     asked = [str(shopper) for shopper in pd.read_parquet(task.shoppers)["shopper_id"]]

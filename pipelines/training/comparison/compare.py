@@ -39,7 +39,7 @@ from pipelines.training.plots import standalone
 from pipelines.training.tracking import JOB, MAIN, METRIC, Tracking, parameters_of, write_recipe
 from state.files import exclusive, write_atomic
 
-LOCK = "bench.lock"
+LOCK = "compare.lock"
 _PURCHASES = ("purchase",)
 
 
@@ -122,7 +122,7 @@ def compare(
         seeds=seeds,
         entrants=asked,
     )
-    with exclusive(settings.paths.runs / LOCK, "comparison or search"):
+    with exclusive(settings.paths.runs / LOCK, "comparison"):
         ground = _ground(settings, lake, plan, split)
         _features(settings, lake, plan, split, clock, progress)
         measured = measure_all(train_all(settings, plan, ground.test.shoppers, progress=progress), ground.test)
