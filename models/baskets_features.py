@@ -19,11 +19,12 @@ import numpy.typing as npt
 from scipy import sparse
 
 from models.baskets import Float32Array, Purchases, Visits, normalised, scaled, take_rows
-from models.baskets_windows import Knows, Pace, Scene, Scenes
+from models.baskets_windows import Knows, Scene, Scenes
 from models.dataset import BoolArray, FloatArray, IntArray
 
 _BLOCK = 256  # visits whose scores of all items are held at once
-_KEPT_BYTES, _ROW_BYTES = 1_500_000_000, 60  # of scenes that are kept for the next batch, by rows of the log
+_ROWS = 3000.0  # shares of sales are counted as if they were of so many rows, whatever the size of the log
+_KEPT_BYTES, _ROW_BYTES = 800_000_000, 80  # of scenes that are kept for the next batch, by rows of the log
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,10 @@ class Candidates:
 class Features:
     """Candidates and features of visits, from one log."""
 
-    def __init__(
-        self, log: Purchases, kinds: Kinds, knows: Knows, pool: Pool, neighbours: int, past: Purchases | None = None
-    ) -> None:
-        """Prepare a log; `past` is what the visits' shoppers had bought before them, where the log holds more."""
+    def __init__(self, log: Purchases, kinds: Kinds, knows: Knows, pool: Pool, neighbours: int) -> None:
         self._log, self._kinds, self._pool, self._neighbours = log, kinds, pool, neighbours
-        past = log if past is None else past
-        self._scenes = Scenes(log, knows, Pace.of(past))
-        self._items = _ItemFacts(past)
+        self._scenes = Scenes(log, knows)
+        self._repeats = _Repeats(log)
         follows = log.visit_shoppers[1:] == log.visit_shoppers[:-1]
         self._before = np.flatnonzero(follows)  # visits that another of the same shopper follows
         self._visit_bounds = np.r_[np.flatnonzero(log.starts), len(log)]
@@ -107,7 +104,7 @@ class Features:
 
     def _block(self, scene: Scene, shared: _Shared, visits: Visits, part: IntArray) -> Candidates:
         shoppers = visits.shoppers[part]
-        own = _Own(self._log, scene, shoppers, self._scenes.pace.gap[shoppers], self._fashion)
+        own = _Own(self._log, scene, shoppers, self._fashion)
         scores = shared.scores(own)
         chosen = self._choose(scene, shared, own, scores)
         line, items = np.nonzero(chosen)
@@ -121,7 +118,7 @@ class Features:
             columns.update(own.of_kind(name, codes, line, items))
         columns["price_last"] = columns["price_last"] - columns["price"]
         columns["price_gap"] = columns["price"] - own.usual_price[line]
-        columns.update(self._items.of(items, columns["own_age"]))
+        columns.update(shared.again(items, columns["own_age"]))
         columns.update({name: values[line] for name, values in own.of_shoppers().items()})
         self.names = list(columns)
         features = np.empty((len(line), len(columns)), dtype=np.float32)
@@ -161,8 +158,8 @@ class _Shared:
         faded = (known * np.exp(-age / 60.0)).astype(np.float32)
         self._like = normalised(log.matrix(faded * self._damp[log.items])).T.tocsr()
         self._bought = log.matrix(faded)
-        self._now = log.matrix(scene.windows["now"] * len(log))
-        self._recent = log.matrix(scene.windows["month"] * len(log))
+        self._now = log.matrix(scene.windows["now"] * _ROWS)
+        self._recent = log.matrix(scene.windows["month"] * _ROWS)
         self._price = _prices(log, scene)
         self._kind_share = {
             name: {window: self._within(codes, window) for window in ("now", "long")}
@@ -173,6 +170,7 @@ class _Shared:
         }
         self._pairs(scene)
         self._late_visits(scene)
+        self._again, self._between = features._repeats.of(scene.known)
         self._sold = _late_sales(log, scene)
 
     def share(self, window: str) -> FloatArray:
@@ -200,7 +198,7 @@ class _Shared:
     def _late_visits(self, scene: Scene) -> None:
         """Baskets around the visit, by what they hold and weighed by how near they are."""
         bounds = self._features._visit_bounds
-        weight = scene.windows["now"][bounds[:-1]] * len(self._log)
+        weight = scene.windows["now"][bounds[:-1]] * _ROWS
         kept = np.flatnonzero(weight > 1e-3 * max(float(weight.max(initial=0)), 1e-9))
         baskets = take_rows(self._features._whole, kept)
         self._visits_having = normalised(baskets.multiply(self._damp[None, :]).tocsr()).T.tocsr()
@@ -245,6 +243,11 @@ class _Shared:
         found.update({name: values[items] for name, values in self._sold.items()})
         return found
 
+    def again(self, items: IntArray, age: npt.NDArray[np.floating]) -> dict[str, npt.NDArray[np.floating]]:
+        """How often and how soon items are bought again, and the shopper's time since the last purchase against it."""
+        between = self._between[items]
+        return {"item_again": self._again[items], "item_between": between, "item_due": age / between}
+
     def of_kinds(self, shoppers: IntArray, items: IntArray) -> dict[str, npt.NDArray[np.floating]]:
         """How much more a shopper's kind buys an item than others do."""
         found: dict[str, npt.NDArray[np.floating]] = {}
@@ -257,8 +260,8 @@ class _Shared:
 class _Own:
     """The past of a block of shoppers, one row for each of them and each item they bought."""
 
-    def __init__(self, log: Purchases, scene: Scene, shoppers: IntArray, gap: FloatArray, fashion: FloatArray) -> None:
-        self.shoppers, self._gap = shoppers, gap
+    def __init__(self, log: Purchases, scene: Scene, shoppers: IntArray, fashion: FloatArray) -> None:
+        self.shoppers = shoppers
         sizes = log.bounds[shoppers + 1] - log.bounds[shoppers]
         rows = np.repeat(log.bounds[shoppers] - np.r_[0, np.cumsum(sizes)[:-1]], sizes) + np.arange(sizes.sum())
         line = np.repeat(np.arange(len(shoppers)), sizes)
@@ -266,11 +269,16 @@ class _Own:
             kept = log.days[rows] < scene.day
             rows, line = rows[kept], line[kept]
         self._width = log.size[1]
-        self.last_day = np.full(len(shoppers), scene.day - 1)
-        np.maximum.at(ld := np.full(len(shoppers), -1), line, log.days[rows])
-        self.last_day = np.where(ld >= 0, ld, self.last_day)
+        last, first = np.full(len(shoppers), -1), np.full(len(shoppers), np.iinfo(np.int64).max)
+        np.maximum.at(last, line, log.days[rows])
+        np.minimum.at(first, line, log.days[rows])
+        came = last >= 0
+        self.last_day = np.where(came, last, scene.day - 1)
+        visits = np.zeros(len(shoppers))
+        np.add.at(visits, line, log.starts[rows])
+        self._gap = (np.where(came, last - first, 0) + scene.usual_gap) / np.maximum(visits, 1)
         # where the day is not known it is taken to be the shopper's usual gap after the last visit
-        self.day = np.full(len(shoppers), float(scene.day)) if scene.dated else self.last_day + gap
+        self.day = np.full(len(shoppers), float(scene.day)) if scene.dated else self.last_day + self._gap
         self._sum(log, rows, line)
         self.dated = scene.dated
         mean = np.maximum(np.bincount(line, minlength=len(shoppers)), 1)
@@ -406,39 +414,33 @@ class _Own:
         return found
 
 
-class _ItemFacts:
-    """What the log says of an item whatever the scene: how often and how soon it is bought again."""
+class _Repeats:
+    """How often and how soon items are bought again by the same shopper."""
 
     def __init__(self, log: Purchases) -> None:
         key = log.shoppers * log.size[1] + log.items
-        order = np.lexsort((log.days, key))
-        key, days, items = key[order], log.days[order], log.items[order]
-        again = key[1:] == key[:-1]
-        gaps, of = np.diff(days)[again].astype(np.float64), items[1:][again]
-        pairs = np.bincount(items[np.r_[True, ~again]] if len(items) else items, minlength=log.size[1])
-        repeated = np.bincount(of, minlength=log.size[1])
-        usual = float(np.median(gaps)) if len(gaps) else 30.0
-        self.again = (repeated + 0.2) / (pairs + 2.0)
-        self.between = np.exp(
-            (np.bincount(of, np.log(np.maximum(gaps, 1)), log.size[1]) + 3 * np.log(usual)) / (repeated + 3)
-        )
-        self.first = np.full(log.size[1], log.days.max(initial=0))
-        np.minimum.at(self.first, log.items, log.days)
+        self._order = np.lexsort((log.days, key))
+        self._key, self._days, self._items = (values[self._order] for values in (key, log.days, log.items))
+        self._width = log.size[1]
 
-    def of(self, items: IntArray, age: npt.NDArray[np.floating]) -> dict[str, npt.NDArray[np.floating]]:
-        """Facts of chosen items, and the shopper's time since the last purchase against the item's usual."""
-        return {
-            "item_again": self.again[items],
-            "item_between": self.between[items],
-            "item_due": age / self.between[items],
-        }
+    def of(self, known: BoolArray) -> tuple[FloatArray, FloatArray]:
+        """Repeats per buyer and usual days between two purchases, by item, of the known rows of the log."""
+        kept = known[self._order]
+        key, days, items = self._key[kept], self._days[kept], self._items[kept]
+        again = key[1:] == key[:-1]
+        gaps = np.log(np.maximum(np.diff(days)[again], 1))
+        repeats = np.bincount(items[1:][again], minlength=self._width)
+        buyers = np.bincount(items, minlength=self._width) - repeats
+        usual = float(gaps.mean()) if len(gaps) else float(np.log(30.0))
+        between = np.exp((np.bincount(items[1:][again], gaps, self._width) + 3 * usual) / (repeats + 3))
+        return (repeats + 0.2) / (buyers + 2.0), between
 
 
 def _prices(log: Purchases, scene: Scene) -> tuple[Float32Array, Float32Array]:
     """Usual price by item, and its price of late against the usual, both as logarithms; NaN where unknown."""
     told = np.isfinite(log.prices) & (log.prices > 0)
     value = np.where(told, np.log(np.where(told, log.prices, 1.0)), 0.0)
-    usual_weight, now_weight = scene.known * told, scene.windows["now"] * told * len(log)
+    usual_weight, now_weight = scene.known * told, scene.windows["now"] * told * _ROWS
     with np.errstate(invalid="ignore", divide="ignore"):
         usual = log.counts(usual_weight * value) / log.counts(usual_weight)
         weight = log.counts(now_weight)
@@ -481,7 +483,7 @@ def _late_sales(log: Purchases, scene: Scene) -> dict[str, Float32Array]:
 def _lift(log: Purchases, codes: IntArray, weights: Float32Array) -> Float32Array:
     """Log of a kind of shoppers' share of an item over everybody's, shrunk to 0; shape (kinds, items)."""
     mine = codes[log.shoppers]
-    width, rows = int(codes.max(initial=0)) + 1, weights * len(log)
+    width, rows = int(codes.max(initial=0)) + 1, weights * _ROWS
     flat = np.bincount(
         np.maximum(mine, 0) * log.size[1] + log.items, rows * (mine >= 0), minlength=width * log.size[1]
     ).reshape(width, log.size[1])

@@ -35,6 +35,7 @@ class Scene:
         dated: whether `day` is the visit's.
         known: rows of the log that may be used; shape (rows,).
         windows: weight of each row, by window; each sums to about 1 over the log or less.
+        usual_gap: mean days between two visits of a shopper, of what is known.
     """
 
     key: int
@@ -42,6 +43,7 @@ class Scene:
     dated: bool
     known: BoolArray
     windows: dict[str, Float32Array]
+    usual_gap: float
 
 
 @dataclass(frozen=True)
@@ -50,15 +52,11 @@ class Pace:
 
     Attributes:
         last: day of each shopper's last visit, -1 without one; shape (shoppers,).
-        gap: mean days between visits, the log's mean added as one visit's worth.
-        group: 0 to _PACES - 1 by `gap`.
-        visits: number of visits.
+        group: 0 to _PACES - 1 by the mean days between visits, the log's mean added as one visit's worth.
     """
 
     last: IntArray
-    gap: FloatArray
     group: IntArray
-    visits: IntArray
 
     @classmethod
     def of(cls, log: Purchases) -> Pace:
@@ -74,26 +72,26 @@ class Pace:
         cuts = (
             np.quantile(gap[visits > 1], np.arange(1, _PACES) / _PACES) if (visits > 1).any() else [0.0] * (_PACES - 1)
         )
-        return cls(last, gap, np.searchsorted(np.asarray(cuts), gap).astype(np.int64), visits.astype(np.int64))
+        return cls(last, np.searchsorted(np.asarray(cuts), gap).astype(np.int64))
 
 
 class Scenes:
     """The scenes of a log: one for each day, or for each last day and pace."""
 
-    def __init__(self, log: Purchases, knows: Knows, pace: Pace) -> None:
-        self._log, self._knows, self.pace = log, knows, pace
+    def __init__(self, log: Purchases, knows: Knows) -> None:
+        self._log, self._knows, self._pace = log, knows, Pace.of(log)
         self._first = int(log.days.min())
         self._daily = np.bincount(log.days - self._first).astype(np.float64)  # rows of each day
         same = log.visit_shoppers[1:] == log.visit_shoppers[:-1]
         self._from, self._gaps = log.visit_days[:-1][same], np.diff(log.visit_days)[same]
-        self._of = self.pace.group[log.visit_shoppers[1:][same]]
+        self._of = self._pace.group[log.visit_shoppers[1:][same]]
 
     def groups(self, visits: Visits) -> Iterator[tuple[Scene, IntArray]]:
         """Each scene with the positions in `visits` that it is for."""
         if self._knows == "date_unknown":
-            last = self.pace.last[visits.shoppers]
+            last = self._pace.last[visits.shoppers]
             last = np.where(last < 0, self._log.days.max(), last)  # who never came may come at the log's end
-            keys = last * _PACES + self.pace.group[visits.shoppers]
+            keys = last * _PACES + self._pace.group[visits.shoppers]
         else:
             keys = visits.days
         order = np.argsort(keys, kind="stable")
@@ -116,7 +114,7 @@ class Scenes:
         windows["weekday"] = _share(known & (age % 7 == 0) & (age <= 28))
         windows["now"] = _share(known * np.exp(-np.maximum(age, 0) / 5.0))
         windows["long"] = _share(known * np.exp(-np.maximum(age, 0) / 60.0))
-        return Scene(day, day, True, known, windows)
+        return Scene(day, day, True, known, windows, self._usual_gap(self._from + self._gaps < day))
 
     def _same_day(self, day: int) -> Scene:
         off = self._log.days - day
@@ -128,7 +126,7 @@ class Scenes:
         windows["after"] = _share((off > 0) & (off <= 7))
         windows["now"] = _share(np.exp(-away / 2.5))
         windows["long"] = _share(np.exp(-away / 60.0))
-        return Scene(day, day, True, np.ones(len(off), dtype=bool), windows)
+        return Scene(day, day, True, np.ones(len(off), dtype=bool), windows, self._usual_gap(self._gaps > 0))
 
     def _guess(self, last: int, pace: int) -> Scene:
         chance = self._chance(last, pace)  # of each day of the log
@@ -143,7 +141,13 @@ class Scenes:
         windows["end_10"] = _share(self._log.days > end - 10)
         windows["now"] = self._spread(chance, 2)
         windows["long"] = _share(np.exp(-np.abs(off) / 60.0))
-        return Scene(last * _PACES + pace, last, False, np.ones(len(off), dtype=bool), windows)
+        return Scene(
+            last * _PACES + pace, last, False, np.ones(len(off), dtype=bool), windows, self._usual_gap(self._gaps > 0)
+        )
+
+    def _usual_gap(self, known: BoolArray) -> float:
+        """Mean of the known gaps; a week where there is none."""
+        return float(self._gaps[known].mean()) if known.any() else 7.0
 
     def _chance(self, last: int, pace: int) -> FloatArray:
         """Chance of the next visit on each day of the log, from gaps after visits of the same time of the log."""

@@ -91,7 +91,7 @@ class NextBasket(Recommender):
         wanted = np.sort(np.searchsorted(visits.shoppers, bought.shoppers) * width + bought.items)
         found: list[tuple[Float32Array, IntArray, IntArray]] = []
         whole = self.config.learned_from == "the_day_before" and self.config.knows == "date_known_past"
-        made = self._made(self._log, known) if whole else self._made(known)
+        made = self._made(self._log if whole else known)
         for candidates in made.of(visits):
             label = labels(candidates, wanted, width)
             size = np.bincount(candidates.visits, minlength=len(visits))[candidates.visits]
@@ -131,8 +131,8 @@ class NextBasket(Recommender):
             scale.append((scores.mean(), scores.std() + 1e-9))
         self._scale = np.array(scale)
 
-    def _made(self, log: Purchases, past: Purchases | None = None) -> Features:
-        return Features(log, self._kinds, self.config.knows, Pool(), self.config.neighbours, past)
+    def _made(self, log: Purchases) -> Features:
+        return Features(log, self._kinds, self.config.knows, Pool(), self.config.neighbours)
 
     # ------------------------------------------------------------------ scoring
 
