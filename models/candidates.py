@@ -11,7 +11,7 @@ import numpy.typing as npt
 from models.dataset import FloatArray, IntArray
 from models.ranking_features.affinity import AffinityFeatures
 from models.ranking_features.items import ItemFeatures
-from models.ranking_features.past import Past, rank_within
+from models.ranking_features.past import Past, distinct, rank_within
 from models.ranking_features.stores import StoreFeatures
 from models.ranking_features.taste import Taste
 
@@ -126,7 +126,7 @@ def new_candidates(
         line = np.repeat(np.arange(len(shoppers)), size)
         finite = np.isfinite(open_[line, best.ravel()])
         chosen.append((line * len(columns) + best.ravel())[finite])
-    cells = np.unique(np.concatenate(chosen)) if chosen else np.zeros(0, np.int64)
+    cells = distinct(np.concatenate(chosen)) if chosen else np.zeros(0, np.int64)
     line, column = cells // max(1, len(columns)), cells % max(1, len(columns))
     scores = {name: table[line, column].astype(np.float64) for name, table in tables.items()}
     ranks = {name: rank_within(line, values) for name, values in scores.items()}

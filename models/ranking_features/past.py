@@ -168,7 +168,7 @@ class Past:
     def bought_since(self, days: float, until: float = 0.0) -> IntArray:
         """Distinct pairs (as in `pairs`) bought in the last `days` days, but not in the last `until`."""
         inside = (self.age <= days) & (self.age > until)
-        return np.unique(self.pair_of_row[inside])
+        return distinct(self.pair_of_row[inside])
 
     # ------------------------------------------------------------------ pairs of a shopper and an item
 
@@ -180,7 +180,7 @@ class Past:
     @cached_property
     def pairs(self) -> IntArray:
         """Distinct pairs, rising."""
-        return np.unique(self.pair_of_row)
+        return distinct(self.pair_of_row)
 
     @cached_property
     def place(self) -> IntArray:
@@ -233,9 +233,15 @@ def find(ordered: IntArray, wanted: IntArray) -> tuple[IntArray, BoolArray]:
     return place, ordered[place] == wanted
 
 
+def distinct(numbers: IntArray) -> IntArray:
+    """Distinct numbers, rising; by sorting, which for millions takes a fraction of the time of np.unique's hashing."""
+    ordered = np.sort(numbers)
+    return ordered[np.r_[True, ordered[1:] != ordered[:-1]]] if len(ordered) else ordered
+
+
 def distinct_days(owner: IntArray, days_ago: IntArray) -> tuple[IntArray, IntArray]:
     """Distinct (owner, day), ordered by owner, then from the newest day to the oldest."""
-    packed = np.unique(owner * _DAYS + days_ago)
+    packed = distinct(owner * _DAYS + days_ago)
     return packed // _DAYS, packed % _DAYS
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from models.dataset import BoolArray, FloatArray, IntArray
-from models.ranking_features.past import Past
+from models.ranking_features.past import Past, distinct
 
 _DECAY = 60.0  # days over which a visit's weight falls to 1 / e
 _LEAST = 0.03  # a store with a smaller share of the shopper's visits is not theirs
@@ -94,7 +94,7 @@ def _sold(past: Past, days: float) -> sparse.csc_matrix:
     """Shoppers who bought the item in the store in the last days."""
     assert past.store is not None
     inside = (past.age <= days) & (past.store >= 0)
-    cells = np.unique((past.store[inside] * past.items + past.item[inside]) * past.shoppers + past.shopper[inside])
+    cells = distinct((past.store[inside] * past.items + past.item[inside]) * past.shoppers + past.shopper[inside])
     place, number = np.unique(cells // past.shoppers, return_counts=True)
     where = (place // past.items, place % past.items)
     return sparse.csc_matrix((number.astype(np.float32), where), shape=(past.stores, past.items))
