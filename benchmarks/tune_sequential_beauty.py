@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/tune_sequential_beauty.py --data FOLDER --out benchmarks/results [--variant NAME …]
 
 Each variant changes one thing of the recipe and is trained once (`runs` 1) on what comes before the validation item of
-each user. A training takes some seven minutes of one core; a GPU is used where there is one.
+each user. A training takes some six minutes of one core; a GPU is used where there is one.
 """
 
 from __future__ import annotations
