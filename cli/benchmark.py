@@ -16,7 +16,11 @@ TABLES: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
     "amazon-loo": ("amazon_loo", "amazon_beauty", ("beauty_sequential",)),
     "movielens-lightfm": ("movielens_lightfm", "ml-100k", ()),
     "tafeng-taiw": ("tafeng_taiw", "tafeng/ta_feng.csv.zip", ("tifu_knn", "repurchase", "tafeng_next_basket")),
-    "taobao-taiw": ("taobao_taiw", "taobao_baskets/TaoBao.json", ("tifu_knn", "taobao_repurchase", "taobao_next_basket")),
+    "taobao-taiw": (
+        "taobao_taiw",
+        "taobao_baskets/TaoBao.json",
+        ("tifu_knn", "taobao_repurchase", "taobao_next_basket"),
+    ),
 }
 
 
