@@ -38,8 +38,8 @@ class AffinityFeatures:
             new_part = fresh / np.maximum(np.bincount(groups.code, fresh, groups.count)[groups.code], 1)
             self._of_item[name] = (usual, part, new_part)
 
-    def of(self, pairs: IntArray) -> dict[str, FloatArray]:
-        """For each group: purchases in it, their share and lift, the item's share of its sales; shape (pairs,)."""
+    def of(self, pairs: IntArray, *, new: bool) -> dict[str, FloatArray]:
+        """For each group: purchases in it, their lift, the item's share of its sales (`new`: to new shoppers, too)."""
         past = self._past
         shopper, item = pairs // past.items, pairs % past.items
         found: dict[str, FloatArray] = {}
@@ -48,11 +48,11 @@ class AffinityFeatures:
             usual, part, new_part = (values[item] for values in self._of_item[name])
             share = own / np.maximum(self._total[shopper], 1e-9)
             found[f"bought_in_{name}"] = own
-            found[f"share_in_{name}"] = share
             found[f"lift_in_{name}"] = share / usual
             found[f"item_share_of_{name}"] = part
             found[f"expected_by_{name}"] = own * part
-            found[f"expected_new_by_{name}"] = own * new_part
+            if new:
+                found[f"expected_new_by_{name}"] = own * new_part
         finest = finest_category(past)
         if finest is not None:
             own_category = shopper * finest.count + finest.code[item]

@@ -66,17 +66,17 @@ class Features:
         if len(pairs):
             first, last = int(pairs[0]) // self.past.items, int(pairs[-1]) // self.past.items + 1
             history = history_features(self.past.part(first, last), self.items, pairs)
-        return Table.of({**history, **self._common(pairs), **more})
+        return Table.of({**history, **self._common(pairs, new=False), **more})
 
     def discoveries(self, pairs: IntArray, more: Mapping[str, FloatArray]) -> Table:
         """Features of pairs (ordered) that are not in `past`, and `more` columns of the same pairs."""
-        return Table.of({**self._common(pairs), **more})
+        return Table.of({**self._common(pairs, new=True), **more})
 
-    def _common(self, pairs: IntArray) -> dict[str, FloatArray]:
+    def _common(self, pairs: IntArray, *, new: bool) -> dict[str, FloatArray]:
         shopper, item = pairs // self.past.items, pairs % self.past.items
         found = {name: values[item] for name, values in self.items.table.items()}
         found |= {name: values[shopper] for name, values in self.shoppers.items()}
-        found |= self.affinity.of(pairs)
+        found |= self.affinity.of(pairs, new=new)
         found |= self.stores.of(pairs)
         if "price" in found:
             found["price_level"] = np.log1p(found["price"]) - found["shopper_price"]

@@ -26,10 +26,10 @@ from scipy import sparse
 
 from models.artifact import Arrays
 from models.base import Capabilities, Recommender, RecommenderConfig
-from models.boosting import Boosting
 from models.dataset import Dataset, FloatArray, IntArray
 from models.evidence import Rules
 from models.explain import Evidence
+from models.ranking_features.forest import Forest, Trees
 from models.ranking_features.past import Past, rank_within
 from models.ranking_features.windows import (
     Examples,
@@ -40,9 +40,6 @@ from models.ranking_features.windows import (
     repeat_examples,
 )
 from models.registry import create, load
-
-# Below, threads cost more than they bring.
-_FEW_ROWS = 50_000
 
 
 class Part(BaseModel):
@@ -60,18 +57,6 @@ class CandidatePart(Part):
     candidates: int = Field(0, ge=0, description="so many of its best unseen items are candidates; 0: it only scores")
 
 
-class Trees(BaseModel):
-    """How trees are grown."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    rounds: int = Field(150, ge=1, description="number of trees")
-    learning_rate: float = Field(0.05, gt=0, le=1)
-    leaves: int = Field(31, ge=2, description="most leaves of a tree")
-    least_rows: int = Field(100, ge=1, description="fewest rows of a leaf")
-    feature_share: float = Field(0.4, gt=0, le=1, description="features each tree may use")
-
-
 class RankerConfig(RecommenderConfig):
     """Where candidates come from, what the trees learn from and how they are grown."""
 
@@ -82,12 +67,12 @@ class RankerConfig(RecommenderConfig):
     )
     windows: int = Field(4, ge=1, description="past windows to learn from, back to back")
     window_days: float = Field(30.0, gt=0, description="length of each")
-    repeats: int = Field(100, ge=1, description="candidates bought before, for each shopper")
+    repeats: int = Field(70, ge=1, description="candidates bought before, for each shopper")
     new: dict[str, int] = Field(
         default_factory=lambda: {"taste_slow": 300, "content": 200, "store": 100, "trend": 100, "advertised": 60},
         description="unseen candidates of each source for each shopper; a source that the shop's data lack is left out",
     )
-    taste_items: int = Field(12_000, ge=1, description="items with the most shoppers lately, which the taste scores")
+    taste_items: int = Field(8000, ge=1, description="items with the most shoppers lately, which the taste scores")
     least_shoppers: int = Field(3, ge=1, description="of an unseen item in twelve weeks, to be a candidate")
     negatives: float = Field(
         0.15, gt=0, le=1, description="share of the unseen candidates not bought that is learned from"
@@ -95,7 +80,6 @@ class RankerConfig(RecommenderConfig):
     repeat_trees: Trees = Trees()
     new_trees: Trees = Trees()
     rank_weight: float = Field(0.2, ge=0, description="LambdaRank's part in the order of repeats, beside the log odds")
-    truncation: int = Field(15, ge=1, description="LambdaRank looks at pairs of which one is above this rank")
     reasons: Rules = Field(Rules(), description="when a reason counts as true")
 
     @field_validator("new")
@@ -186,68 +170,30 @@ class Ranker(Recommender):
 
     def _repeat_scores(self, examples: Examples, window: Window, seed: int) -> tuple[IntArray, FloatArray]:
         """Repeat candidates and their probabilities."""
-        binary, ranking = self._train(examples, self.config.repeat_trees, "repeats", seed)
+        forest = Forest.train(examples, self.config.repeat_trees, seed=seed)
+        self._importance["repeats"] = forest.importance()
         pairs = window.repeat_pairs()
-        table = window.repeats(pairs)
-        chance = binary.predict(table.values, threads=_threads(table.values))
-        odds = np.log(np.maximum(chance, 1e-12)) - np.log(np.maximum(1 - chance, 1e-12))
-        order = odds + self.config.rank_weight * ranking.predict(table.values, threads=_threads(table.values))
-        return pairs, _in_order(pairs // window.past.items, order, chance)
+        rows = window.repeats(pairs).values
+        odds = forest.log_odds(rows)
+        order = odds + self.config.rank_weight * forest.order(rows)
+        return pairs, _in_order(pairs // window.past.items, order, 1 / (1 + np.exp(-odds)))
 
     def _new_scores(self, examples: Examples, window: Window, seed: int) -> tuple[IntArray, FloatArray]:
         """Unseen candidates and their probabilities, by blocks of shoppers."""
-        binary, ranking = self._train(examples, self.config.new_trees, "new", seed)
+        forest = Forest.train(examples, self.config.new_trees, seed=seed)
+        self._importance["new"] = forest.importance()
         found: list[tuple[IntArray, FloatArray]] = []
         for first, last in window.blocks():
             candidates = window.new_pairs(first, last)
             if not len(candidates.pairs):
                 continue
-            table = window.discoveries(candidates)
-            chance = binary.predict(table.values, threads=_threads(table.values))
+            rows = window.discoveries(candidates).values
             # Negatives were drawn: of the odds that the trees know, only their share is real.
-            odds = self.config.negatives * chance / np.maximum(1 - chance, 1e-12)
-            shopper = candidates.pairs // window.past.items
-            order = ranking.predict(table.values, threads=_threads(table.values))
-            chances = _in_order(shopper, order, odds / (1 + odds))
+            odds = forest.log_odds(rows) + np.log(self.config.negatives)
+            chances = _in_order(candidates.pairs // window.past.items, forest.order(rows), 1 / (1 + np.exp(-odds)))
             found.append((candidates.pairs, chances))
         pairs, scores = (np.concatenate(column) for column in zip(*found, strict=True))
         return pairs, scores
-
-    def _train(self, examples: Examples, trees: Trees, name: str, seed: int) -> tuple[Boosting, Boosting]:
-        """The probabilities' trees and the order's."""
-        parameters = {
-            "learning_rate": trees.learning_rate,
-            "num_leaves": trees.leaves,
-            "min_data_in_leaf": trees.least_rows,
-            "feature_fraction": trees.feature_share,
-            "bagging_fraction": 0.7,
-            "bagging_freq": 1,
-            "lambda_l2": 5.0,
-            "max_bin": 63,
-            "lambdarank_truncation_level": self.config.truncation,
-        }
-        models = [
-            Boosting.train(
-                examples.table.values,
-                examples.labels,
-                objective=objective,
-                rounds=trees.rounds,
-                groups=examples.groups,
-                names=examples.table.names,
-                parameters=parameters,
-                seed=seed,
-                threads=_threads(examples.table.values),
-            )
-            for objective in ("binary", "lambdarank")
-        ]
-        gains = [model.importance() for model in models]
-        totals = [max(sum(gain.values()), 1e-12) for gain in gains]
-        shares = {
-            feature: sum(gain[feature] / total for gain, total in zip(gains, totals, strict=True)) / len(gains)
-            for feature in examples.table.names
-        }
-        self._importance[name] = dict(sorted(shares.items(), key=lambda item: -item[1]))
-        return models[0], models[1]
 
     # ------------------------------------------------------------------ serving
 
@@ -312,10 +258,6 @@ class Ranker(Recommender):
         self._fallback.forget(self.shopper_ids.delete(rows).tolist())
         self._slates = self._slates[rows]
         self._evidence.keep_shoppers(rows, self.history)
-
-
-def _threads(rows: npt.NDArray[np.float32]) -> int:
-    return 1 if len(rows) < _FEW_ROWS else 0
 
 
 def _in_order(shopper: IntArray, order: FloatArray, chances: FloatArray) -> FloatArray:
