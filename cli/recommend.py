@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def recommend(
     """Write the k best items for each shopper: shopper_id, rank (from 1), item_id, score, reason.
 
     Lists come from the champion. With --as-of its recipe is trained on what was known before that moment, unless a
-    model of exactly that moment is there. With --recipe that recipe is trained here and now, and nothing is published.
+    model of exactly that moment is there. With --recipe that recipe is trained here and now, and nothing is published;
+    a PyTorch recommender then trains on several processes under `torchrun --no-python --nproc-per-node N facings …`.
     """
     settings = settings_of(context)
     if (file is None) == (not everybody):
@@ -66,6 +68,8 @@ def recommend(
         clock=settings.clock(),
         progress=progress,
     )
+    if int(os.environ.get("RANK", "0")):  # torchrun: the others only helped to train
+        return
     write_table(lists, out)
     served = int(lists["shopper_id"].nunique())
     fallbacks = lists.attrs["fallbacks"]
