@@ -33,7 +33,10 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "lightfm": {"components": 8, "epochs": 40},
     "two_tower": {"components": 8, "epochs": 40, "learning_rate": 0.1, "batch": 8, "targets": 4, "history": 8},
     "blend": {"discovery": {"recommender": "lightfm", "config": {"components": 8, "epochs": 40}}},
-    "next_basket": {"rounds": 20, "leaves": 4, "rows_in_leaf": 5, "negatives": 30, "features_share": 1.0, "threads": 1},
+    "next_basket": {  # of one visit each: what it would learn of several is that nobody on the board buys a thing again
+        **{"learned_from": "last_visits_out", "levels": 1, "negatives": 30, "features_share": 1.0},
+        **{"rounds": 20, "leaves": 4, "rows_in_leaf": 5, "threads": 1},
+    },
     "repurchase": {"new_weight": 0},  # nobody on the board buys anything again, and it would learn that
     "tifu_knn": {"neighbours": 8},
     "ranker": {"fallback": {"recommender": "lightfm", "config": {"components": 8, "epochs": 40}}},
