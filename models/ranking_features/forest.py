@@ -78,12 +78,14 @@ class Forest:
     def log_odds(self, rows: Float32Array) -> FloatArray:
         """Mean log odds of each row; shape (rows,)."""
         chances = [np.clip(model.predict(rows, threads=_threads(rows)), 1e-12, 1 - 1e-12) for model in self._binary]
-        return np.mean([np.log(chance / (1 - chance)) for chance in chances], axis=0).astype(np.float64)
+        mean: FloatArray = np.mean([np.log(chance / (1 - chance)) for chance in chances], axis=0).astype(np.float64)
+        return mean
 
     def order(self, rows: Float32Array) -> FloatArray:
         """Mean rank score of each row, higher is better; shape (rows,)."""
         scores = [model.predict(rows, threads=_threads(rows)) for model in self._ranking]
-        return np.mean(scores, axis=0).astype(np.float64)
+        mean: FloatArray = np.mean(scores, axis=0).astype(np.float64)
+        return mean
 
     def importance(self) -> dict[str, float]:
         """Share of each feature in the gains, mean over all models, the greatest first."""

@@ -1,9 +1,9 @@
 """Next basket: a learned second stage over what a shopper buys again, what sells now and what others like them buy.
 
 Each shopper's last visits are foreseen from what was known without them (their own last visits and everybody else's):
-candidates and features by `models/baskets_features.py`, and gradient-boosted trees, a LambdaRank and a binary one,
+candidates and features by `models/baskets/features.py`, and gradient-boosted trees, a LambdaRank and a binary one,
 learn which candidates were bought. The same features, computed for the visit to come, give its list. What `knows` says
-of a visit's date is what training had, too: see `models/baskets_windows.py`.
+of a visit's date is what training had, too: see `models/baskets/scenes.py`.
 
 Candidates stand above 0, by the mean of the trees' standardised scores; every other item below, by its sales.
 """
@@ -19,9 +19,9 @@ from pydantic import Field
 
 from models.artifact import Arrays
 from models.base import Capabilities, Recommender, RecommenderConfig
-from models.baskets import Float32Array, Purchases, Visits, days_of, last_visits
-from models.baskets_features import Features, Kinds, Pool, labels
-from models.baskets_windows import Knows
+from models.baskets.features import Features, Kinds, Pool, labels
+from models.baskets.log import Float32Array, Purchases, Visits, days_of, last_visits
+from models.baskets.scenes import Knows
 from models.boosting import Boosting
 from models.dataset import Dataset, FloatArray, IntArray
 from models.reasons import Reason

@@ -25,7 +25,7 @@ from pydantic import Field
 
 from models.artifact import Arrays
 from models.base import Capabilities, Recommender, RecommenderConfig
-from models.baskets import Purchases, days_of, last_visits
+from models.baskets.log import Purchases, days_of, last_visits
 from models.dataset import Dataset, FloatArray, IntArray
 from models.reasons import Reason
 

@@ -19,7 +19,7 @@ from scipy import sparse
 
 from models.artifact import Arrays
 from models.base import Capabilities, Recommender, RecommenderConfig
-from models.baskets import Purchases, scaled
+from models.baskets.log import Purchases, scaled
 from models.dataset import Dataset, FloatArray, IntArray
 from models.reasons import Reason
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.baskets import Purchases, Visits, last_visits
-from models.baskets_features import Candidates, Features, Kinds, Pool, labels
-from models.baskets_windows import Scenes
+from models.baskets.features import Candidates, Features, Kinds, Pool, labels
+from models.baskets.log import Purchases, Visits, last_visits
+from models.baskets.scenes import Scenes
 from models.dataset import Dataset
 from models.recommenders.repurchase import intervals
 from models.registry import create

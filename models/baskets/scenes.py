@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from models.baskets import Float32Array, Purchases, Visits
+from models.baskets.log import Float32Array, Purchases, Visits
 from models.dataset import BoolArray, FloatArray, IntArray
 
 Knows = Literal["date_unknown", "date_known_past", "same_day"]
