@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ from cli.main import facings
 from configs.errors import UsageError
 from configs.recipe import Recipe
 from pipelines.training.published import complete_journey, movielens_lightfm
+from pipelines.training.published.journey_promotions import read_promotions
 from pipelines.training.published.table import LISTS, PublishedTable
 
 
@@ -36,6 +38,19 @@ def test_complete_journey_s_lists_are_in_the_data_s_own_ids_and_complete(journey
     one = lists[(lists["recipe"] == "popular") & (lists["setting"] == "month")]
     assert one.groupby("user")["rank"].apply(list).map(lambda ranks: ranks == list(range(1, 11))).all()
     assert one["user"].nunique() == 2051
+
+
+def test_complete_journey_states_what_a_clairvoyant_would_reach(journey: PublishedTable) -> None:
+    (note,) = [note for note in journey.notes if note.startswith("Oracle bounds")]
+    bounds = [float(word) for word in re.findall(r"0?\.\d{4}", note)]
+    assert len(bounds) == 4 and all(0 < bound < 1 for bound in bounds)
+    assert bounds[0] > bounds[1] and bounds[2] > bounds[3]
+
+
+def test_complete_journey_s_promotions_end_at_the_cut_unless_the_plan_is_known() -> None:
+    told = [read_promotions(None, cut=complete_journey.CUT, planned=planned, pad=9) for planned in (False, True)]
+    past, plan = (table["starts"].max() for table in told)
+    assert past < complete_journey.CUT <= plan < complete_journey.CUT + pd.Timedelta(days=31)
 
 
 @pytest.mark.published_data
