@@ -12,7 +12,7 @@ from configs.errors import FacingsError, UsageError
 
 # name: (module, folder below the published data, recipes measured when none is named)
 TABLES: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
-    "complete-journey": ("complete_journey", None, ("lightfm", "blend")),
+    "complete-journey": ("complete_journey", None, ("ease", "lightfm", "blend", "journey_ranker")),
     "amazon-loo": ("amazon_loo", "amazon_beauty", ("beauty_sequential",)),
     "movielens-lightfm": ("movielens_lightfm", "ml-100k", ()),
     "tafeng-taiw": ("tafeng_taiw", "tafeng/ta_feng.csv.zip", ("tifu_knn", "repurchase", "tafeng_next_basket")),

@@ -46,7 +46,7 @@ def demo(context: click.Context, headless: bool, lan: bool, as_json: bool) -> No
     progress(SOURCE_NOTE)
     _data(folder / "complete-journey")
     _verb(settings, "ingest", folder / "complete-journey")
-    _verb(settings, "retrain")
+    _verb(settings, "retrain", "--recipe", "blend")  # the default, ranker, takes minutes more than one wants to wait
     shopper, store, moment = _somebody(settings)
     settings = load_settings(**{**settings.model_dump(), "replay_from": moment})
     probe = _screen_and_face(settings, folder, shopper, store)

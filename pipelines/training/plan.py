@@ -17,7 +17,7 @@ from configs.recipe import Recipe, load_recipe
 from pipelines.training.dataset import Moments
 from pipelines.training.promote import Champion
 
-DEFAULT_RECIPE = "blend"
+DEFAULT_RECIPE = "ranker"
 STAND_IN = "popularity"
 BASELINES = (STAND_IN, "personal_frequency")
 PLAN_FILE, RESULT_FILE = "plan.json", "result.json"

@@ -253,7 +253,7 @@ def test_where_no_model_beats_the_best_sellers_they_are_published_until_one_does
     settings = load_settings(home=tmp_path / "home")
     first = run(settings, folder=folder)
     assert (first.status, first.recipe) == ("published", "popularity")
-    assert first.reasons[0].startswith("blend: first: ") and first.reasons[1].endswith("until a better model passes")
-    assert first.metrics["blend"]["diversity"] is None, "no categories: not defined, and JSON has no NaN"
+    assert first.reasons[0].startswith("ranker: first: ") and first.reasons[1].endswith("until a better model passes")
+    assert first.metrics["ranker"]["diversity"] is None, "no categories: not defined, and JSON has no NaN"
     again = run(settings)
-    assert (again.status, again.recipe) == ("refused", "blend"), "the default recipe is tried beside the stand-in"
+    assert (again.status, again.recipe) == ("refused", "ranker"), "the default recipe is tried beside the stand-in"
