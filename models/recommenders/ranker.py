@@ -15,6 +15,7 @@ LambdaRank: Burges, "From RankNet to LambdaRank to LambdaMART: an overview", Mic
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -24,8 +25,9 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from scipy import sparse
 
+from configs.errors import UsageError
 from models.artifact import Arrays
-from models.base import Capabilities, Recommender, RecommenderConfig
+from models.base import Capabilities, Events, Recommender, RecommenderConfig
 from models.dataset import Dataset, FloatArray, IntArray
 from models.evidence import Rules
 from models.explain import Evidence
@@ -94,9 +96,7 @@ class Ranker(Recommender):
     """Learned order over the union of candidates, for repeats and discoveries, in one list."""
 
     Config: ClassVar[type[RecommenderConfig]] = RankerConfig
-    capabilities: ClassVar[Capabilities] = Capabilities(
-        cold_shoppers=True, cold_items=True, fold_in=False, repeats=True
-    )
+    capabilities: ClassVar[Capabilities] = Capabilities(cold_shoppers=True, cold_items=True, fold_in=True, repeats=True)
 
     def __init__(self, config: RankerConfig) -> None:
         super().__init__(config)
@@ -199,9 +199,22 @@ class Ranker(Recommender):
 
     def _score(self, shopper_rows: IntArray) -> FloatArray:
         scores = _below_zero(self._fallback._score(shopper_rows))
+        self._set_candidates(scores, shopper_rows)
+        return scores
+
+    def _set_candidates(self, scores: FloatArray, shopper_rows: IntArray) -> None:
+        """Write the candidates' scores of known shoppers (row -1: unknown) over what is there."""
         for line, row in enumerate(shopper_rows):
-            own = slice(self._slates.indptr[row], self._slates.indptr[row + 1])
-            scores[line, self._slates.indices[own]] = self._slates.data[own]
+            if row >= 0:
+                own = slice(self._slates.indptr[row], self._slates.indptr[row + 1])
+                scores[line, self._slates.indices[own]] = self._slates.data[own]
+
+    def _score_fold_in(self, shopper_rows: IntArray, events: Sequence[Events], attributes: pd.DataFrame) -> FloatArray:
+        """The fallback folds in; a known shopper's candidates stay above, in the order of the last training."""
+        if not self._fallback.capabilities.fold_in:
+            raise UsageError(f"The fallback {self._fallback.name} cannot take new events without training; retrain it.")
+        scores = _below_zero(self._fallback._score_fold_in(shopper_rows, events, attributes))
+        self._set_candidates(scores, shopper_rows)
         return scores
 
     def _score_cold(self, attributes: pd.DataFrame) -> FloatArray:
