@@ -256,6 +256,7 @@ class _Table:
         """The lists of one row in one setting: shopper_id, rank, item_id."""
         kind = recommender_class(entry.recommender)
         config, takes_moments = dict(entry.config), kind.capabilities.visit_date
+        dated = setting not in (UNKNOWN, DEFAULT)
         if "knows" in kind.Config.model_fields:
             config["knows"] = UNKNOWN if setting == DEFAULT else setting
         elif setting == SAME_DAY and not takes_moments:
@@ -265,18 +266,24 @@ class _Table:
             return self._by_date(entry, seed)
         model = create(entry.recommender, config).fit(self.source.dataset(entry.rules), seed=seed)
         visits = self.source.visits
-        at = (
-            {str(user): moment for user, moment in visits.items()}
-            if takes_moments and setting not in (UNKNOWN, DEFAULT)
-            else None
-        )
-        found = model.recommend(list(visits.index), K, at=at)
-        if "knows" in kind.Config.model_fields and seed == entry.seed:
-            pool = model.recommend(list(visits.index), _POOL, at=at)
-            self.pools[f"{entry.name} ({setting})"] = _share_held(pool, self.source.test)
-        elif not takes_moments:
+        at = {str(user): moment for user, moment in visits.items()} if takes_moments and dated else None
+        # asked in order of time, who has the same date comes in one batch; lists do not depend on the order
+        asked = list((visits if dated else self._last_known).sort_values(kind="stable").index)
+        second_stage = "knows" in kind.Config.model_fields
+        found = model.recommend(asked, _POOL if second_stage else K, at=at)
+        if second_stage and seed == entry.seed:
+            candidates = found[found["score"] > 0]  # every other item stands below
+            self.pools[f"{entry.name} ({setting})"] = _share_held(candidates, self.source.test)
+        found = found[found["rank"] <= K].reset_index(drop=True)
+        if not takes_moments:
             self._blind[entry.name, seed] = found
         return found
+
+    @cached_property
+    def _last_known(self) -> pd.Series:
+        """Moment of each judged user's last known basket, by shopper_id."""
+        last: pd.Series = self.source.past.groupby("shopper_id")["event_time"].max()
+        return last[self.source.visits.index]
 
     def _by_date(self, entry: _Entry, seed: int) -> pd.DataFrame:
         """Train for each date on what lies before it, and rank for the users who come then."""
