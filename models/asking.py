@@ -1,4 +1,4 @@
-"""What one call of a recommender asks for, checked, and the lists that it gives back."""
+"""What a recommender can be asked, what one call asks for, checked, and the lists that it gives back."""
 
 from __future__ import annotations
 
@@ -10,13 +10,26 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy import sparse
 
 from configs.errors import FacingsError, UsageError
 from models.dataset import BoolArray, FloatArray, IntArray
 from models.ranking import top_k
+from models.reasons import Reason
 
 MAX_K = 10_000
 COLUMNS = ["shopper_id", "rank", "item_id", "score", "reason"]
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a recommender can do, declared instead of found out by failure."""
+
+    cold_shoppers: bool  # serves a shopper who was not in the training data
+    cold_items: bool  # can rank an item that nobody bought above others, by its content
+    fold_in: bool  # takes a shopper's newest events at request time, without a refit
+    repeats: bool  # recommends what the shopper bought before (else such items are left out)
+    visit_date: bool = False  # uses the moment of a shopper's visit where `recommend` is told it
 
 
 @dataclass(frozen=True)
@@ -127,14 +140,41 @@ def select(
         raise FacingsError(f"Recommender {model.name} gave a score that is not a number; train it again.")
     scores = np.asarray(scores, dtype=np.float64)
     scores[:, np.flatnonzero(~request.allowed)] = -np.inf
+    scores[left_out(model.item_ids, ids, request, unwanted)] = -np.inf
+    return top_k(scores, request.k)
+
+
+def left_out(
+    item_ids: pd.Index[Any], ids: pd.Index[Any], request: Request, unwanted: Sequence[IntArray] | None
+) -> tuple[IntArray, IntArray]:
+    """Rows and columns of what is left out for single shoppers; arguments as in `select`."""
+    columns = [np.zeros(0, dtype=np.int64)] * len(ids) if unwanted is None else list(unwanted)
     for line, shopper in enumerate(ids):
-        if unwanted is not None:
-            scores[line, unwanted[line]] = -np.inf
         excluded = request.exclude.get(shopper)
         if excluded:
-            columns = model.item_ids.get_indexer(pd.Index(list(excluded), dtype=object))
-            scores[line, columns[columns >= 0]] = -np.inf
-    return top_k(scores, request.k)
+            own = item_ids.get_indexer(pd.Index(list(excluded), dtype=object))
+            columns[line] = np.concatenate([columns[line], own[own >= 0]])
+    lines = np.repeat(np.arange(len(ids)), [len(own) for own in columns])
+    return lines, np.concatenate([*columns, np.zeros(0, dtype=np.int64)]).astype(np.int64)
+
+
+def bought_by(history: sparse.csr_matrix, row: int) -> IntArray:
+    """Columns of what a shopper bought before; none for row -1."""
+    if row < 0:
+        return np.zeros(0, dtype=np.int64)
+    return np.asarray(history.indices[history.indptr[row] : history.indptr[row + 1]], np.int64)
+
+
+def repeat_reasons(history: sparse.csr_matrix, rows: IntArray, columns: IntArray) -> npt.NDArray[np.object_]:
+    """The plainest reasons, by history: bought before, or else to the shopper's taste; the shape of `columns`."""
+    reasons = np.full(columns.shape, str(Reason.SIMILAR_TASTE), dtype=object)
+    repeat = np.zeros(history.shape[1] + 1, dtype=bool)  # the last cell stands for column -1
+    for position, row in enumerate(rows):
+        bought = bought_by(history, int(row))
+        repeat[bought] = True
+        reasons[position, repeat[columns[position]]] = str(Reason.BOUGHT_BEFORE)
+        repeat[bought] = False
+    return reasons
 
 
 def as_table(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -19,15 +18,19 @@ from scipy import sparse
 
 from configs.errors import FacingsError, UsageError
 from models.artifact import Arrays, read_arrays, read_header, write_artifact
+from models.asking import Capabilities as Capabilities
 from models.asking import Events as Events
 from models.asking import (
     Request,
     as_table,
     attributes_of,
+    bought_by,
     distinct_ids,
     group_events,
     join_lists,
+    left_out,
     make_request,
+    repeat_reasons,
     seconds_of,
     select,
 )
@@ -36,23 +39,14 @@ from models.reasons import Reason
 
 # Scores of one batch of shoppers stay below this many cells (float64: 64 MB), however many items there are.
 _BATCH_CELLS = 8_000_000
+# A batch may hold so many times more shoppers where no score of every item is kept.
+_UNSCORED = 16
 
 
 class RecommenderConfig(BaseModel):
     """Base of every recommender's config: frozen, unknown keys forbidden."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-@dataclass(frozen=True)
-class Capabilities:
-    """What a recommender can do, declared instead of found out by failure."""
-
-    cold_shoppers: bool  # serves a shopper who was not in the training data
-    cold_items: bool  # can rank an item that nobody bought above others, by its content
-    fold_in: bool  # takes a shopper's newest events at request time, without a refit
-    repeats: bool  # recommends what the shopper bought before (else such items are left out)
-    visit_date: bool = False  # uses the moment of a shopper's visit where `recommend` is told it
 
 
 class Recommender(ABC):
@@ -137,8 +131,10 @@ class Recommender(ABC):
         )
         rows = self.shopper_ids.get_indexer(asked).astype(np.int64)
         moments, frames = seconds_of(asked, at or {}), list[pd.DataFrame]()
-        for part in self._batches(np.flatnonzero((rows >= 0) & np.isnan(moments))):
-            frames.append(self._ranked(asked[part], part, rows[part], self._score(rows[part]), request))
+        fast = self._selects(k)
+        for part in self._batches(np.flatnonzero((rows >= 0) & np.isnan(moments)), _UNSCORED if fast else 1):
+            scores = None if fast else self._score(rows[part])
+            frames.append(self._ranked(asked[part], part, rows[part], scores, request))
         for part in self._batches(np.flatnonzero((rows >= 0) & ~np.isnan(moments))):
             frames.append(
                 self._ranked(asked[part], part, rows[part], self._score_at(rows[part], moments[part]), request)
@@ -289,6 +285,19 @@ class Recommender(ABC):
         The array is the caller's: return a new one, not a view of what the model keeps.
         """
 
+    def _selects(self, k: int) -> bool:
+        """Whether `_select` finds the best k, and faster than a score for every item and shopper would."""
+        return False
+
+    def _select(
+        self, shopper_rows: IntArray, k: int, allowed: BoolArray, left_out: tuple[IntArray, IntArray]
+    ) -> tuple[IntArray, FloatArray]:
+        """The best k as `top_k` gives them, by the scores of `_score`. Called only where `_selects` says so.
+
+        `allowed` says which items may be shown at all, shape (items,); `left_out` are rows (from 0) and columns.
+        """
+        raise TypeError(f"{self.name} declares that it selects and does not implement _select")
+
     def _score_at(self, shopper_rows: IntArray, moments: FloatArray) -> FloatArray:
         """Score as `_score` for visits at `moments` (seconds since 1970, UTC), by what was known before each.
 
@@ -312,14 +321,7 @@ class Recommender(ABC):
 
     def _reasons(self, shopper_rows: IntArray, columns: IntArray) -> npt.NDArray[np.object_]:
         """Reason codes for chosen items (columns, shape (n, k), -1: none) of known shoppers; default by history."""
-        reasons = np.full(columns.shape, str(Reason.SIMILAR_TASTE), dtype=object)
-        repeat = np.zeros(len(self.item_ids) + 1, dtype=bool)  # the last cell stands for column -1
-        for position, row in enumerate(shopper_rows):
-            bought = self._bought(row)
-            repeat[bought] = True
-            reasons[position, repeat[columns[position]]] = str(Reason.BOUGHT_BEFORE)
-            repeat[bought] = False
-        return reasons
+        return repeat_reasons(self.history, shopper_rows, columns)
 
     def _explain(
         self, shopper_rows: IntArray, columns: IntArray
@@ -356,9 +358,9 @@ class Recommender(ABC):
 
     # ------------------------------------------------------------------ inner workings
 
-    def _batches(self, positions: IntArray) -> Iterator[IntArray]:
-        """Cut so that the scores of one batch stay below `_BATCH_CELLS` cells."""
-        size = max(1, _BATCH_CELLS // max(1, len(self.item_ids)))
+    def _batches(self, positions: IntArray, times: int = 1) -> Iterator[IntArray]:
+        """Cut so that the scores of one batch stay below `times` × `_BATCH_CELLS` cells."""
+        size = max(1, times * _BATCH_CELLS // max(1, len(self.item_ids)))
         for start in range(0, len(positions), size):
             yield positions[start : start + size]
 
@@ -373,17 +375,21 @@ class Recommender(ABC):
         ids: pd.Index,
         positions: IntArray,
         rows: IntArray,
-        scores: FloatArray,
+        scores: FloatArray | None,
         request: Request,
         events: Sequence[Events] | None = None,
     ) -> pd.DataFrame:
-        """Lists from scores; `events` where these made them."""
+        """Lists from scores (None: the recommender selects); `events` where these made them."""
         unwanted: list[IntArray] | None = None
         if request.new_only or not self.capabilities.repeats:
-            unwanted = [self._bought(row) for row in rows]
+            unwanted = [bought_by(self.history, row) for row in rows]
             if events is not None:
                 unwanted = [np.r_[own, new.items] for own, new in zip(unwanted, events, strict=True)]
-        columns, values = select(self, ids, scores, request, unwanted)
+        if scores is None:
+            gone = left_out(self.item_ids, ids, request, unwanted)
+            columns, values = self._select(rows, request.k, request.allowed, gone)
+        else:
+            columns, values = select(self, ids, scores, request, unwanted)
         about = None
         if events is not None:
             reasons = self._fold_in_reasons(rows, events, columns)
@@ -392,9 +398,3 @@ class Recommender(ABC):
         else:
             reasons = self._reasons(rows, columns)
         return as_table(ids, positions, (self.item_ids, columns, values), reasons, about)
-
-    def _bought(self, row: int) -> IntArray:
-        """Columns of what a shopper bought before; none for row -1."""
-        if row < 0:
-            return np.zeros(0, dtype=np.int64)
-        return np.asarray(self.history.indices[self.history.indptr[row] : self.history.indptr[row + 1]], np.int64)

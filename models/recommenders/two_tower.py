@@ -20,13 +20,17 @@ from configs.errors import FacingsError
 from models.artifact import Arrays
 from models.base import Capabilities, Events, Recommender, RecommenderConfig
 from models.dataset import BoolArray, Dataset, FloatArray, IntArray
+from models.ranking import top_k
 from models.reasons import Reason
 from models.title_words import hashed_words
+from models.torch_topk import ProductIndex
 from models.torch_training import choose_device, training_group
 from models.torch_two_tower import Purchases, Towers, TrainingConfig
 from models.vocabulary import Vocabulary
 
 Float32Array = npt.NDArray[np.float32]
+# With so many items, and so many for each result, the best are found without a list of all scores.
+_LARGE, _LARGE_A_RESULT = 10_000, 200
 # Products are always of this many rows: then a shopper's scores do not depend on whom else a call asks for.
 _ROWS = 64
 
@@ -127,6 +131,27 @@ class TwoTower(Recommender):
         scores = self._product(self._vectors(shopper_rows))
         scores[self._unknown(shopper_rows)] = self._popularity
         return scores
+
+    def _selects(self, k: int) -> bool:
+        """In a large catalogue selecting is what costs."""
+        return len(self.item_ids) >= max(_LARGE, _LARGE_A_RESULT * k)
+
+    def _select(
+        self, shopper_rows: IntArray, k: int, allowed: BoolArray, left_out: tuple[IntArray, IntArray]
+    ) -> tuple[IntArray, FloatArray]:
+        known, (lines, gone) = np.flatnonzero(allowed), left_out
+        place = np.full(len(allowed), -1, dtype=np.int64)
+        place[known] = np.arange(len(known))
+        lines, gone = lines[allowed[gone]], gone[allowed[gone]]
+        vectors = self._vectors(shopper_rows)
+        if not np.isfinite(vectors).all():
+            raise FacingsError("Recommender two_tower gave a score that is not a number; train it again.")
+        columns, scores = ProductIndex(self._item_vectors[known]).top(vectors, k, (lines, place[gone]))
+        for line in np.flatnonzero(self._unknown(shopper_rows)):
+            best_sold = self._popularity[known].copy()
+            best_sold[place[gone[lines == line]]] = -np.inf
+            columns[line], scores[line] = (row[0] for row in top_k(best_sold[None], k))
+        return np.where(columns >= 0, np.append(known, -1)[columns], -1), scores
 
     def _score_cold(self, attributes: pd.DataFrame) -> FloatArray:
         """By attributes; a shopper of whom no known attribute is given gets the best sold items."""

@@ -117,6 +117,32 @@ def test_without_history_content_and_attributes_it_still_learns() -> None:
     assert lists["item_id"].str.startswith("tea").mean() > 0.8
 
 
+def test_the_lists_of_a_large_catalogue_are_those_of_all_scores() -> None:
+    """12,000 more items that nobody bought; two shoppers have no purchase, one of them not even an attribute."""
+    small, random = town(), np.random.default_rng(0)
+    words = [f"Number {a} {b}" for a, b in random.integers(0, 99, (12_000, 2))]
+    more = pd.DataFrame({"item_id": [f"more{n:05}" for n in range(12_000)], "category": "DRINKS", "title": words})
+    dataset = Dataset.build(
+        small.interactions,
+        items=pd.concat([small.items, more]),
+        shoppers=small.shoppers,
+        as_of=AS_OF,
+        item_content=small.item_content,
+        shopper_attributes=small.shopper_attributes,
+        never_recommend=["FUEL"],
+    )
+    model = create("two_tower", {**CONFIG, "epochs": 1}).fit(dataset)
+    assert isinstance(model, TwoTower) and model._selects(10) and not model._selects(100)
+    asked = [*model.shopper_ids]
+    gone = {who: ["milk", "tea01", "nothing"] for who in (asked[0], asked[-1], asked[7])}
+    few, many = (model.recommend(asked, k, new_only=True, exclude=gone) for k in (10, 100))
+    many = many[many["rank"] <= 10].reset_index(drop=True)
+    assert (few["item_id"] == many["item_id"]).mean() > 0.99
+    np.testing.assert_allclose(few["score"], many["score"], atol=1e-5)
+    assert not few["item_id"].isin(["fuel"]).any()
+    assert not few["item_id"][few["shopper_id"].isin(gone)].isin(["milk", "tea01"]).any()
+
+
 def test_a_forgotten_shopper_leaves_no_vector_and_no_latest_items_behind(model: TwoTower, tmp_path: Path) -> None:
     model.save(tmp_path / "before")
     forgetful = load(tmp_path / "before")
