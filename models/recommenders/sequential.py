@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 from configs.errors import FacingsError
 from models import torch_training
 from models.artifact import Arrays
+from models.asking import bought_by
 from models.base import Capabilities, Events, Recommender, RecommenderConfig
 from models.dataset import Dataset, FloatArray, IntArray
 from models.reasons import Reason
@@ -212,7 +213,7 @@ class Sequential(Recommender):
             vector = torch.cat([network(*arguments)[0, -1] for network in self._networks]).float().numpy()
             scores[line] = self._product(vector[None], 1)
             if not self.config.repeats:
-                scores[line, np.concatenate([self._bought(row), own.items])] = -np.inf
+                scores[line, np.concatenate([bought_by(self.history, int(row)), own.items])] = -np.inf
         return scores
 
     def _score_cold(self, attributes: pd.DataFrame) -> FloatArray:

@@ -18,6 +18,7 @@ from scipy import sparse
 
 from configs.errors import FacingsError
 from models.artifact import Arrays
+from models.asking import bought_by
 from models.base import Capabilities, Events, Recommender, RecommenderConfig
 from models.dataset import BoolArray, Dataset, FloatArray, IntArray
 from models.ranking import top_k
@@ -214,7 +215,7 @@ class TwoTower(Recommender):
     ) -> npt.NDArray[np.object_]:
         reasons = np.full(columns.shape, str(Reason.SIMILAR_TASTE), dtype=object)
         for line, (row, own) in enumerate(zip(shopper_rows, events, strict=True)):
-            bought = np.concatenate([self._bought(row), own.items])
+            bought = np.concatenate([bought_by(self.history, int(row)), own.items])
             reasons[line, np.isin(columns[line], bought)] = str(Reason.BOUGHT_BEFORE)
         return reasons
 
