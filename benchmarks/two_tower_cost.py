@@ -4,9 +4,9 @@ Run it: .venv/bin/python benchmarks/two_tower_cost.py --out benchmarks/results  
 
 Data: Complete Journey, the distinct (household, product) pairs in the order of their first purchase, identities alone,
 vectors of 64. Each learner is trained on the pairs before November and judged on November after every epoch; with its
-best number of epochs it is trained on the pairs before December and judged on December, once. A second measurement of
-the cost repeats one epoch of each on both cores. Cost is CPU time of the process over the whole training: for ours from
-the tables on, for the others from matrices made beforehand. Recall at 20 of what a household buys in the month.
+best number of epochs it is trained on the pairs before December and judged on December, once. Cost is CPU time of the
+process over the whole training, one thread each: for ours from the tables on, for the others from matrices made
+beforehand. Recall at 20 of what a household buys in the month.
 """
 
 from __future__ import annotations
@@ -37,9 +37,17 @@ from models.torch_training import bfloat16_products
 from pipelines.signals.complete_journey import learning_tables
 
 COMMAND = ".venv/bin/python benchmarks/two_tower_cost.py --out benchmarks/results"
-K, WIDTH, EPOCHS, OUR_EPOCHS = 20, 64, 6, (3, 4, 6)
+K, WIDTH, EPOCHS, OUR_EPOCHS = 20, 64, 3, (2, 3, 4)
 MONTHS = {"validation": "2017-11-01", "test": "2017-12-01"}
-OURS = {"components": WIDTH, "targets": 8, "negatives": 1024, "history": 50, "learning_rate": 0.03}
+OURS = {
+    "components": WIDTH,
+    "history": 0,  # pairs are distinct: what was bought never comes again, and a history would teach just that
+    "targets": 16,
+    "negatives": 4096,
+    "popular_negatives": 1.0,
+    "learning_rate": 0.05,
+    "shopper_dropout": 0.0,
+}
 LIMITS = {"plain PyTorch, SparseAdam": 3.0, "LightFM WARP": 0.8}
 Scores = Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]]
 
@@ -129,12 +137,12 @@ def plain(split: Split, epochs: int, *, batch: int = 2048, learning_rate: float 
         started = time.process_time() - seconds
 
 
-def warp(split: Split, epochs: int, *, threads: int = 1) -> Iterator[Trained]:
+def warp(split: Split, epochs: int) -> Iterator[Trained]:
     matrix = split.dataset.matrix().tocoo().astype(np.float32)
     model, seconds = LightFM(no_components=WIDTH, loss="warp", random_state=0), 0.0
     for _ in range(epochs):
         started = time.process_time()
-        model.fit_partial(matrix, epochs=1, num_threads=threads)
+        model.fit_partial(matrix, epochs=1, num_threads=1)
         seconds += time.process_time() - started
         left, right, bias = model.user_embeddings, model.item_embeddings, model.item_biases
         yield Trained(seconds, lambda rows, left=left, right=right, bias=bias: left[rows] @ right.T + bias)
@@ -169,18 +177,6 @@ def measure(name: str, splits: dict[str, Split]) -> dict[str, Any]:
     }
 
 
-def on_both_cores(split: Split) -> dict[str, int]:
-    """Interactions of one epoch per CPU second, with two threads."""
-    torch.set_num_threads(2)
-    seconds = {
-        "ours": trained_ours(split, 1).seconds,
-        "plain PyTorch, SparseAdam": next(plain(split, 1)).seconds,
-        "LightFM WARP": next(warp(split, 1, threads=2)).seconds,
-    }
-    torch.set_num_threads(1)
-    return {name: round(split.pairs / value) for name, value in seconds.items()}
-
-
 def variants(split: Split, epochs: int) -> dict[str, Any]:
     """Ours with one thing changed."""
     without, floats = trained_ours(split, epochs, log_q=False), trained_ours(split, epochs, bfloat16=False)
@@ -201,10 +197,7 @@ def main() -> None:
     started = time.monotonic()
     splits = {name: read_split(cut) for name, cut in MONTHS.items()}
     measured = {name: measure(name, splits) for name in ("ours", *PEERS)}
-    pace, both = (
-        {name: row["interactions_per_cpu_second"] for name, row in measured.items()},
-        on_both_cores(splits["test"]),
-    )
+    pace = {name: row["interactions_per_cpu_second"] for name, row in measured.items()}
     changed = variants(splits["test"], measured["ours"]["epochs"])
     ratios = {name: round(pace["ours"] / pace[name], 2) for name in LIMITS}
     floats = changed["products in float32"]["interactions_per_cpu_second"]
@@ -221,8 +214,6 @@ def main() -> None:
         "ours_changed": changed,
         "ratios": ratios,
         "ratios_in_float32": {name: round(floats / pace[name], 2) for name in LIMITS},
-        "ratios_two_threads": {name: round(both["ours"] / both[name], 2) for name in LIMITS},
-        "two_threads_interactions_per_cpu_second": both,
         "recall_lost_without_logq": round(1 - changed["without logQ"]["recall"] / measured["ours"]["recall"], 3),
         "met": all(ratios[name] >= limit for name, limit in LIMITS.items())
         and all(measured["ours"]["recall"] >= measured[name]["recall"] for name in LIMITS),
