@@ -148,7 +148,7 @@ def told(dataset: Dataset) -> list[tuple[str, str, str, str]]:
 def test_every_reason_told_is_true_of_the_raw_tables() -> None:
     met: set[str] = set()
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=80, deadline=None, derandomize=True)  # the same shops each time: they must meet every code
     @given(shops())
     def law(dataset: Dataset) -> None:
         check = Check(dataset)
