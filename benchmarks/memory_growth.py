@@ -28,7 +28,7 @@ COMMAND = ".venv/bin/python benchmarks/memory_growth.py --out benchmarks/results
 EVENTS, WIDTH, LISTED, PART = 10, 32, 20_000, 1_000
 SIZES = [(10_000, 10_000), (100_000, 10_000), (1_000_000, 10_000)]
 SIZES += [(10_000, 100_000), (100_000, 100_000), (1_000_000, 100_000)]
-# With ten times as many items a shopper may cost so much more: were their product kept, it would cost ten times as much.
+# With ten times the items a shopper may cost so much more: were their product kept, it would cost ten times as much.
 SLACK = 1.25
 AS_OF = pd.Timestamp("2024-06-01", tz="UTC")
 
