@@ -37,9 +37,7 @@ class Boosting:
         objective: Objective,
         rounds: int,
         groups: npt.NDArray[np.integer] | None = None,
-        weights: npt.NDArray[np.floating] | None = None,
         names: Sequence[str] | None = None,
-        categorical: Sequence[str] = (),
         parameters: Mapping[str, Any] | None = None,
         seed: int = 0,
         threads: int = 0,
@@ -52,9 +50,7 @@ class Boosting:
             objective: "lambdarank" ranks within groups, "binary" gives probabilities.
             rounds: number of trees.
             groups: rows of each list, in order, summing to `rows`; lambdarank needs it, binary ignores it.
-            weights: one a row; None: all alike.
             names: one a feature.
-            categorical: names of features that are codes (whole numbers, from 0) without an order.
             parameters: LightGBM's own, over the defaults here.
             seed: of sampling rows and features.
             threads: 0: as many as the machine has.
@@ -81,9 +77,7 @@ class Boosting:
             features,
             label=labels,
             group=groups if objective == "lambdarank" else None,
-            weight=weights,
             feature_name=list(names) if names is not None else "auto",
-            categorical_feature=list(categorical),
             params=settings,
             free_raw_data=True,
         )
