@@ -182,7 +182,7 @@ class Ranker(Recommender):
         """Unseen candidates and their probabilities, by blocks of shoppers."""
         forest = Forest.train(examples, self.config.new_trees, seed=seed)
         self._importance["new"] = forest.importance()
-        found: list[tuple[IntArray, FloatArray]] = []
+        found: list[tuple[IntArray, FloatArray]] = [(np.zeros(0, np.int64), np.zeros(0))]
         for first, last in window.blocks():
             candidates = window.new_pairs(first, last)
             if not len(candidates.pairs):
