@@ -10,12 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import sparse
 
 from configs.errors import FacingsError, UsageError
 from models.dataset import BoolArray, FloatArray, IntArray
 from models.ranking import top_k
-from models.reasons import Reason
 
 MAX_K = 10_000
 COLUMNS = ["shopper_id", "rank", "item_id", "score", "reason"]
@@ -57,28 +55,36 @@ class Request:
     explain: bool
 
 
+class _Ranker(Protocol):
+    """What is needed of a recommender here."""
+
+    item_ids: pd.Index
+    recommendable: BoolArray
+
+    @property
+    def name(self) -> str: ...
+
+
 def make_request(
-    item_ids: pd.Index[Any],
-    recommendable: BoolArray,
+    model: _Ranker,
     k: int,
-    *,
     new_only: bool,
     candidates: Sequence[str] | None,
     exclude: Mapping[str, Sequence[str]] | None,
     attributes: pd.DataFrame | None,
     explain: bool,
 ) -> tuple[Request, int]:
-    """Check what is asked; also return how many of the candidates are unknown.
+    """Check what a model is asked; also return how many of the candidates it does not know.
 
     Raises:
         UsageError: k is out of range.
     """
     if not 1 <= k <= MAX_K:
         raise UsageError(f"k is {k}; it must lie between 1 and {MAX_K}.")
-    allowed = recommendable.copy()
+    allowed = model.recommendable.copy()
     unknown = 0
     if candidates is not None:
-        columns = item_ids.get_indexer(pd.Index(list(candidates), dtype=object))
+        columns = model.item_ids.get_indexer(pd.Index(list(candidates), dtype=object))
         unknown = int((columns < 0).sum())
         named = np.zeros(len(allowed), dtype=bool)
         named[columns[columns >= 0]] = True
@@ -106,15 +112,6 @@ def group_events(
     bounds = np.searchsorted(owners[order], np.arange(len(asked) + 1))
     own = [order[start:end] for start, end in pairwise(bounds)]
     return [Events(columns[part], ages[part]) for part in own], int((columns < 0).sum())
-
-
-class _Ranker(Protocol):
-    """What `select` needs to know of a recommender."""
-
-    item_ids: pd.Index
-
-    @property
-    def name(self) -> str: ...
 
 
 def select(
@@ -151,30 +148,11 @@ def left_out(
     columns = [np.zeros(0, dtype=np.int64)] * len(ids) if unwanted is None else list(unwanted)
     for line, shopper in enumerate(ids):
         excluded = request.exclude.get(shopper)
-        if excluded:
+        if excluded is not None:
             own = item_ids.get_indexer(pd.Index(list(excluded), dtype=object))
             columns[line] = np.concatenate([columns[line], own[own >= 0]])
     lines = np.repeat(np.arange(len(ids)), [len(own) for own in columns])
     return lines, np.concatenate([*columns, np.zeros(0, dtype=np.int64)]).astype(np.int64)
-
-
-def bought_by(history: sparse.csr_matrix, row: int) -> IntArray:
-    """Columns of what a shopper bought before; none for row -1."""
-    if row < 0:
-        return np.zeros(0, dtype=np.int64)
-    return np.asarray(history.indices[history.indptr[row] : history.indptr[row + 1]], np.int64)
-
-
-def repeat_reasons(history: sparse.csr_matrix, rows: IntArray, columns: IntArray) -> npt.NDArray[np.object_]:
-    """The plainest reasons, by history: bought before, or else to the shopper's taste; the shape of `columns`."""
-    reasons = np.full(columns.shape, str(Reason.SIMILAR_TASTE), dtype=object)
-    repeat = np.zeros(history.shape[1] + 1, dtype=bool)  # the last cell stands for column -1
-    for position, row in enumerate(rows):
-        bought = bought_by(history, int(row))
-        repeat[bought] = True
-        reasons[position, repeat[columns[position]]] = str(Reason.BOUGHT_BEFORE)
-        repeat[bought] = False
-    return reasons
 
 
 def as_table(

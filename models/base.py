@@ -24,17 +24,16 @@ from models.asking import (
     Request,
     as_table,
     attributes_of,
-    bought_by,
     distinct_ids,
     group_events,
     join_lists,
     left_out,
     make_request,
-    repeat_reasons,
     seconds_of,
     select,
 )
 from models.dataset import BoolArray, Dataset, FloatArray, IntArray
+from models.history import bought_by, repeat_reasons
 from models.reasons import Reason
 
 # Scores of one batch of shoppers stay below this many cells (float64: 64 MB), however many items there are.
@@ -119,16 +118,7 @@ class Recommender(ABC):
         if at and not self.capabilities.visit_date:
             raise UsageError(f"Recommender {self.name} makes nothing of the moment of a visit; ask without `at`.")
         asked = distinct_ids(shopper_ids)
-        request, unknown = make_request(
-            self.item_ids,
-            self.recommendable,
-            k,
-            new_only=new_only,
-            candidates=candidates,
-            exclude=exclude,
-            attributes=attributes,
-            explain=explain,
-        )
+        request, unknown = make_request(self, k, new_only, candidates, exclude, attributes, explain)
         rows = self.shopper_ids.get_indexer(asked).astype(np.int64)
         moments, frames = seconds_of(asked, at or {}), list[pd.DataFrame]()
         fast = self._selects(k)
@@ -183,16 +173,7 @@ class Recommender(ABC):
         if not self.capabilities.fold_in:
             raise UsageError(f"Recommender {self.name} cannot take new events without training; retrain it instead.")
         asked = pd.Index(events["shopper_id"].astype(str).unique(), dtype=object)
-        request, unknown = make_request(
-            self.item_ids,
-            self.recommendable,
-            k,
-            new_only=new_only,
-            candidates=candidates,
-            exclude=exclude,
-            attributes=attributes,
-            explain=explain,
-        )
+        request, unknown = make_request(self, k, new_only, candidates, exclude, attributes, explain)
         grouped, ignored = group_events(self.item_ids, events, asked, now)
         rows = self.shopper_ids.get_indexer(asked).astype(np.int64)
         told = np.array([len(own.items) > 0 for own in grouped], dtype=bool)
@@ -332,10 +313,12 @@ class Recommender(ABC):
     def _fold_in_reasons(
         self, shopper_rows: IntArray, events: Sequence[Events], columns: IntArray
     ) -> npt.NDArray[np.object_]:
-        """Reason codes as `_reasons`, for lists made from newest events."""
+        """Reason codes as `_reasons`, for lists made from newest events: what these name was bought before, too."""
         known = shopper_rows >= 0
         reasons = np.full(columns.shape, str(Reason.SIMILAR_TASTE), dtype=object)
         reasons[known] = self._reasons(shopper_rows[known], columns[known])
+        for line, own in enumerate(events):
+            reasons[line, np.isin(columns[line], own.items)] = str(Reason.BOUGHT_BEFORE)
         return reasons
 
     def _cold_reason(self) -> Reason:

@@ -20,6 +20,7 @@ from configs.errors import FacingsError
 from models.artifact import Arrays
 from models.base import Capabilities, Events, Recommender, RecommenderConfig
 from models.dataset import BoolArray, Dataset, FloatArray, IntArray
+from models.history import kept_entries
 from models.reasons import Reason
 
 # Scores come from float32: two that differ do so by 6e-8 of their value, so a tie-break of this size swaps none that
@@ -104,10 +105,7 @@ class Collaborative(Recommender):
         return reasons
 
     def _keep_shoppers(self, rows: IntArray) -> None:
-        sizes = np.diff(self.history.indptr)
-        kept = np.zeros(len(sizes), dtype=bool)
-        kept[rows] = True
-        self._sums = self._sums[np.repeat(kept, sizes)]
+        self._sums = self._sums[kept_entries(self.history, rows)]
 
     def _state(self) -> tuple[dict[str, Any], Arrays]:
         return {}, {"sums": self._sums, "popularity": self._popularity}

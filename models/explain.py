@@ -31,6 +31,7 @@ from models import evidence
 from models.artifact import Arrays
 from models.dataset import BoolArray, Dataset, IntArray
 from models.evidence import Rules
+from models.history import kept_entries
 from models.reasons import Reason
 
 Objects = npt.NDArray[np.object_]
@@ -167,9 +168,7 @@ class Evidence:
 
         What was counted over everybody (which items go together, what sells best in a store) stays until a refit.
         """
-        kept = np.zeros(history.shape[0], dtype=bool)
-        kept[rows] = True
-        self._flags = self._flags[np.repeat(kept, np.diff(history.indptr))]
+        self._flags = self._flags[kept_entries(history, rows)]
         self._liked, self._bought, self._watched = self._liked[rows], self._bought[rows], self._watched[rows]
         self._store_of = self._store_of[rows]
 

@@ -8,7 +8,6 @@ after training are these sums, not LightFM's object, so scoring is one matrix pr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -22,7 +21,8 @@ from configs.errors import FacingsError
 from models import fold_in
 from models.artifact import Arrays
 from models.base import Capabilities, Events, Recommender, RecommenderConfig
-from models.dataset import BoolArray, Dataset, FloatArray, IntArray
+from models.best_sellers import best_sellers, recent_popularity
+from models.dataset import Dataset, FloatArray, IntArray
 from models.products import products
 from models.profiles import over_represented, visits
 from models.reasons import Reason
@@ -100,7 +100,7 @@ class LightFM(Recommender):
 
     def _fit(self, dataset: Dataset, seed: int) -> None:
         pairs = _pairs(dataset, self.config)
-        self._popularity, recent = _popularity(dataset, self.config.popularity_days)
+        self._popularity, recent = recent_popularity(dataset, self.config.popularity_days)
         vars(self).pop("_best_sellers", None)  # of an earlier fit
         items = np.flatnonzero((pairs.getnnz(axis=0) > 0) & dataset.recommendable)
         if not len(items):
@@ -292,7 +292,11 @@ class LightFM(Recommender):
         lift = np.einsum(
             "rd,rkd->rk", self._shopper_vectors[shopper_rows] - self._mean_vector, self._item_vectors[columns]
         )
-        popular = (lift <= 0) & self._best_sellers[columns] & (reasons == str(Reason.SIMILAR_TASTE))
+        popular = (
+            (lift <= 0)
+            & best_sellers(self._popularity, self.config.best_sellers)[columns]
+            & (reasons == str(Reason.SIMILAR_TASTE))
+        )
         reasons[popular] = str(Reason.POPULAR)
         return reasons
 
@@ -301,13 +305,6 @@ class LightFM(Recommender):
         reasons = np.full(columns.shape, str(Reason.POPULAR), dtype=object)
         reasons[by_attributes] = str(Reason.SIMILAR_TASTE)
         return reasons
-
-    @cached_property
-    def _best_sellers(self) -> BoolArray:
-        chosen = np.argsort(-self._popularity, kind="stable")[: self.config.best_sellers]
-        mask: BoolArray = np.zeros(len(self._popularity), dtype=bool)
-        mask[chosen] = self._popularity[chosen] > 0
-        return mask
 
     # ------------------------------------------------------------------ keeping
 
@@ -344,18 +341,6 @@ def _pairs(dataset: Dataset, config: LightFMConfig) -> sparse.csr_matrix:
     if pairs.nnz:
         pairs.data /= pairs.data.mean()
     return pairs.astype(np.float32)
-
-
-def _popularity(dataset: Dataset, days: float) -> tuple[FloatArray, FloatArray]:
-    """Recent shoppers of each item with ties broken by all of its shoppers, and without; both of shape (items,).
-
-    Shoppers, not interactions, are counted: what few buy often is no discovery for others.
-    """
-    everybody = np.asarray(dataset.matrix().getnnz(axis=0), dtype=np.float64)
-    inside = dataset.matrix((dataset.age_days <= days).astype(np.float64))
-    inside.eliminate_zeros()
-    recent = np.asarray(inside.getnnz(axis=0), dtype=np.float64)
-    return recent + everybody / (everybody.max() + 1), recent
 
 
 def _identity(rows: IntArray, count: int) -> sparse.csr_matrix:

@@ -13,6 +13,7 @@ from pydantic import Field
 from models.artifact import Arrays
 from models.base import Capabilities, Events, Recommender, RecommenderConfig
 from models.dataset import Dataset, FloatArray, IntArray
+from models.history import kept_entries
 from models.reasons import Reason
 
 # Frequencies are float32, so two that differ do so by 6e-8 of their value or more: a tie-break below cannot swap them.
@@ -93,10 +94,7 @@ class PersonalFrequency(Recommender):
         return np.where(repeats == str(Reason.BOUGHT_BEFORE), repeats, str(Reason.POPULAR)).astype(object)
 
     def _keep_shoppers(self, rows: IntArray) -> None:
-        sizes = np.diff(self.history.indptr)
-        kept = np.zeros(len(sizes), dtype=bool)
-        kept[rows] = True
-        self._frequency = self._frequency[np.repeat(kept, sizes)]
+        self._frequency = self._frequency[kept_entries(self.history, rows)]
 
     def _state(self) -> tuple[dict[str, Any], Arrays]:
         return {}, {"frequency": self._frequency, "popularity": self._popularity}

@@ -27,6 +27,7 @@ from models.artifact import Arrays
 from models.base import Capabilities, Recommender, RecommenderConfig
 from models.baskets.log import Purchases, days_of, last_visits
 from models.dataset import Dataset, FloatArray, IntArray
+from models.history import kept_entries
 from models.reasons import Reason
 
 _DAY = 86_400
@@ -150,10 +151,8 @@ class Repurchase(Recommender):
     # ------------------------------------------------------------------ keeping
 
     def _keep_shoppers(self, rows: IntArray) -> None:
-        sizes = np.diff(self.history.indptr)
-        kept = np.zeros(len(sizes), dtype=bool)
-        kept[rows] = True
-        self._pairs = {name: values[np.repeat(kept, sizes)] for name, values in self._pairs.items()}
+        kept = kept_entries(self.history, rows)
+        self._pairs = {name: values[kept] for name, values in self._pairs.items()}
         self._visits = self._visits[rows]
 
     def _state(self) -> tuple[dict[str, Any], Arrays]:

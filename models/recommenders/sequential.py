@@ -19,9 +19,9 @@ from pydantic import Field, model_validator
 from configs.errors import FacingsError
 from models import torch_training
 from models.artifact import Arrays
-from models.asking import bought_by
 from models.base import Capabilities, Events, Recommender, RecommenderConfig
 from models.dataset import Dataset, FloatArray, IntArray
+from models.history import bought_by
 from models.reasons import Reason
 from models.recommenders._sequence_network import SequenceNetwork, sampled_softmax, visible_places
 from models.sequences import GAPS, PackedRows, Sequences, gap_buckets, newest, pack, sequences_of

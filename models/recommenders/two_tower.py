@@ -18,8 +18,8 @@ from scipy import sparse
 
 from configs.errors import FacingsError
 from models.artifact import Arrays
-from models.asking import bought_by
 from models.base import Capabilities, Events, Recommender, RecommenderConfig
+from models.best_sellers import best_sellers, recent_popularity
 from models.dataset import BoolArray, Dataset, FloatArray, IntArray
 from models.ranking import top_k
 from models.reasons import Reason
@@ -105,7 +105,7 @@ class TwoTower(Recommender):
         self._told = (attributes.getnnz(axis=1) > 0) | (np.diff(starts) > 0)
         self._latest = _latest(starts, items, self.config.history)
         self._mean_vector = self._vectors(np.unique(shoppers)).mean(axis=0)
-        self._popularity = _popularity(dataset, self.config.popularity_days)
+        self._popularity, _ = recent_popularity(dataset, self.config.popularity_days)
 
     def _content(self, dataset: Dataset, trained: IntArray) -> sparse.csr_matrix:
         """Features of every item; what no trained item has teaches nothing and is none."""
@@ -206,17 +206,10 @@ class TwoTower(Recommender):
         """An unseen item is `popular` when it is a best-seller that this shopper likes no more than the mean one."""
         reasons = super()._reasons(shopper_rows, columns)
         lift = np.einsum("rd,rkd->rk", self._vectors(shopper_rows) - self._mean_vector, self._item_vectors[columns])
-        not_personal = (lift <= 0) & self._best_sellers()[columns] | self._unknown(shopper_rows)[:, None]
+        not_personal = (lift <= 0) & best_sellers(self._popularity, self.config.best_sellers)[columns] | self._unknown(
+            shopper_rows
+        )[:, None]
         reasons[not_personal & (reasons == str(Reason.SIMILAR_TASTE))] = str(Reason.POPULAR)
-        return reasons
-
-    def _fold_in_reasons(
-        self, shopper_rows: IntArray, events: Sequence[Events], columns: IntArray
-    ) -> npt.NDArray[np.object_]:
-        reasons = np.full(columns.shape, str(Reason.SIMILAR_TASTE), dtype=object)
-        for line, (row, own) in enumerate(zip(shopper_rows, events, strict=True)):
-            bought = np.concatenate([bought_by(self.history, int(row)), own.items])
-            reasons[line, np.isin(columns[line], bought)] = str(Reason.BOUGHT_BEFORE)
         return reasons
 
     def _cold_reasons(self, attributes: pd.DataFrame, columns: IntArray) -> npt.NDArray[np.object_]:
@@ -224,12 +217,6 @@ class TwoTower(Recommender):
         reasons = np.full(columns.shape, str(Reason.POPULAR), dtype=object)
         reasons[described] = str(Reason.SIMILAR_TASTE)
         return reasons
-
-    def _best_sellers(self) -> BoolArray:
-        chosen = np.argsort(-self._popularity, kind="stable")[: self.config.best_sellers]
-        mask: BoolArray = np.zeros(len(self._popularity), dtype=bool)
-        mask[chosen] = self._popularity[chosen] > 0
-        return mask
 
     # ------------------------------------------------------------------ keeping
 
@@ -282,16 +269,6 @@ def _by_shopper(items: npt.NDArray[np.integer], starts: IntArray) -> sparse.csr_
     places = np.arange(len(items)) - np.repeat(np.asarray(starts[:-1]), counts)
     shape = (len(counts), int(counts.max(initial=0)))
     return sparse.csr_matrix((np.asarray(items, np.int32), places, np.asarray(starts)), shape=shape)
-
-
-def _popularity(dataset: Dataset, days: float) -> FloatArray:
-    """Shoppers of each item in the last days, ties broken by all of its shoppers; shape (items,)."""
-    everybody = np.asarray(dataset.matrix().getnnz(axis=0), dtype=np.float64)
-    inside = dataset.matrix((dataset.age_days <= days).astype(np.float64))
-    inside.eliminate_zeros()
-    recent = np.asarray(inside.getnnz(axis=0), dtype=np.float64)
-    popularity: FloatArray = recent + everybody / (everybody.max() + 1)
-    return popularity
 
 
 def _blockwise(left: Float32Array, right: Float32Array) -> Float32Array:

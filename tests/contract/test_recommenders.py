@@ -191,7 +191,8 @@ def test_excluded_items_are_left_out_for_that_shopper_only(name: str) -> None:
     one, other = shopper(0), shopper(2)
     gone = model.recommend([one], 3)["item_id"].tolist()
     asked = [one, other, "new-even"]
-    lists = model.recommend(asked, 30, exclude={one: [*gone, "no-such-item"], "new-even": [item(4)]})
+    unwanted = {one: [*gone, "no-such-item"], "new-even": np.array([item(4)], dtype=object)}
+    lists = model.recommend(asked, 30, exclude=unwanted)
     assert not set(gone) & set(lists["item_id"][lists["shopper_id"] == one])
     assert set(gone) <= set(model.recommend([other], 30)["item_id"])
     assert item(4) not in set(lists["item_id"][lists["shopper_id"] == "new-even"])
@@ -267,6 +268,17 @@ def test_newest_events_make_a_personal_list_of_a_stranger_without_a_refit_as_dec
     # One that ranks what nobody bought before alike for all says nothing of a taste beyond repeats.
     assert right.mean() >= 0.8 or set(other["item_id"]) - set(lists["item_id"]) <= {item(n) for n in (1, 3, 5, 7)}
     assert lists.attrs["fallbacks"] == {"unknown_shopper": 1, "no_history": 0, "unknown_item": 1}
+
+
+def test_what_the_newest_events_name_is_told_as_bought_before(name: str) -> None:
+    model = trained(name)
+    if not model.capabilities.fold_in:
+        return
+    named = {("stranger", item(2)), ("stranger", item(4)), (shopper(3), item(4))}
+    lists = model.fold_in(newest(*sorted(named)), 30)
+    for row in lists.itertuples():
+        known = row.item_id in bought(row.shopper_id) or (row.shopper_id, row.item_id) in named
+        assert (row.reason in {Reason.BOUGHT_BEFORE, Reason.DUE_AGAIN}) == known, row
 
 
 def test_folding_in_neither_changes_the_model_nor_depends_on_who_else_is_asked(name: str) -> None:
