@@ -60,6 +60,7 @@ class Recommender(ABC):
         self.shopper_ids = pd.Index([], dtype=object)
         self.recommendable: BoolArray = np.zeros(0, dtype=bool)
         self.history = sparse.csr_matrix((0, 0), dtype=bool)
+        self.sold: BoolArray = np.zeros(0, dtype=bool)  # items that anybody bought
         self.as_of = pd.Timestamp(0, tz="UTC")
 
     @property
@@ -76,6 +77,7 @@ class Recommender(ABC):
         self.recommendable = dataset.recommendable
         self.as_of = dataset.as_of
         self.history = dataset.matrix().astype(bool)
+        self.sold = np.asarray(self.history.getnnz(axis=0)) > 0
         self._fit(dataset, seed)
         return self
 
@@ -218,6 +220,7 @@ class Recommender(ABC):
             "item_ids": np.asarray(self.item_ids.astype(str), dtype=np.str_),
             "shopper_ids": np.asarray(self.shopper_ids.astype(str), dtype=np.str_),
             "recommendable": self.recommendable,
+            "sold": self.sold,
             "history_indptr": history.indptr.astype(np.int64),
             "history_indices": history.indices.astype(np.int32),
         }
@@ -249,6 +252,8 @@ class Recommender(ABC):
             (np.ones(len(indices), dtype=bool), indices, np.asarray(arrays["history_indptr"])),
             shape=(len(model.shopper_ids), len(model.item_ids)),
         )
+        # An artifact of an earlier version does not say what was sold.
+        model.sold = np.asarray(arrays.get("sold", np.asarray(model.history.getnnz(axis=0)) > 0))
         own = {name.removeprefix("state_"): array for name, array in arrays.items() if name.startswith("state_")}
         model._restore(header["state"], own)
         return model
@@ -310,16 +315,18 @@ class Recommender(ABC):
         """Reason codes as `_reasons`, and what each is about ("": nothing to name). Override where more is known."""
         return self._reasons(shopper_rows, columns), np.full(columns.shape, "", dtype=object)
 
-    def _fold_in_reasons(
+    def _explain_fold_in(
         self, shopper_rows: IntArray, events: Sequence[Events], columns: IntArray
-    ) -> npt.NDArray[np.object_]:
-        """Reason codes as `_reasons`, for lists made from newest events: what these name was bought before, too."""
-        known = shopper_rows >= 0
+    ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
+        """As `_explain`, for lists made from newest events: what these name was bought before, too."""
         reasons = np.full(columns.shape, str(Reason.SIMILAR_TASTE), dtype=object)
-        reasons[known] = self._reasons(shopper_rows[known], columns[known])
+        about = np.full(columns.shape, "", dtype=object)
+        had = np.array([len(bought_by(self.history, row)) > 0 for row in shopper_rows], dtype=bool)
+        reasons[had], about[had] = self._explain(shopper_rows[had], columns[had])
         for line, own in enumerate(events):
-            reasons[line, np.isin(columns[line], own.items)] = str(Reason.BOUGHT_BEFORE)
-        return reasons
+            named = np.isin(columns[line], own.items)
+            reasons[line, named], about[line, named] = str(Reason.BOUGHT_BEFORE), ""
+        return reasons, about
 
     def _cold_reason(self) -> Reason:
         """Reason code of every item shown to an unknown shopper."""
@@ -351,7 +358,8 @@ class Recommender(ABC):
         """Lists of unknown shoppers."""
         known_of = attributes_of(ids, request.attributes)
         columns, values = select(self, ids, self._score_cold(known_of), request)
-        return as_table(ids, positions, (self.item_ids, columns, values), self._cold_reasons(known_of, columns))
+        reasons = self._true(self._cold_reasons(known_of, columns), columns)
+        return as_table(ids, positions, (self.item_ids, columns, values), reasons)
 
     def _ranked(
         self,
@@ -375,9 +383,14 @@ class Recommender(ABC):
             columns, values = select(self, ids, scores, request, unwanted)
         about = None
         if events is not None:
-            reasons = self._fold_in_reasons(rows, events, columns)
+            reasons, about = self._explain_fold_in(rows, events, columns)
         elif request.explain:
             reasons, about = self._explain(rows, columns)
         else:
             reasons = self._reasons(rows, columns)
-        return as_table(ids, positions, (self.item_ids, columns, values), reasons, about)
+        return as_table(ids, positions, (self.item_ids, columns, values), self._true(reasons, columns), about)
+
+    def _true(self, reasons: npt.NDArray[np.object_], columns: IntArray) -> npt.NDArray[np.object_]:
+        """Nothing that nobody bought is popular: of it nothing more is known than that the shop carries it."""
+        never = ~self.sold[columns] & (reasons == str(Reason.POPULAR))
+        return np.where(never, str(Reason.IN_ASSORTMENT), reasons).astype(object)

@@ -7,7 +7,7 @@ LightGBM: Ke et al., "LightGBM: a highly efficient gradient boosting decision tr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -19,6 +19,8 @@ from models.dataset import FloatArray
 if TYPE_CHECKING:
     import lightgbm
 
+# Fewer rows are not sampled: a share of one row is none, which LightGBM refuses.
+_LEAST_TO_SAMPLE = 100
 Objective = Literal["lambdarank", "binary"]
 
 
@@ -37,7 +39,6 @@ class Boosting:
         objective: Objective,
         rounds: int,
         groups: npt.NDArray[np.integer] | None = None,
-        names: Sequence[str] | None = None,
         parameters: Mapping[str, Any] | None = None,
         seed: int = 0,
         threads: int = 0,
@@ -50,7 +51,6 @@ class Boosting:
             objective: "lambdarank" ranks within groups, "binary" gives probabilities.
             rounds: number of trees.
             groups: rows of each list, in order, summing to `rows`; lambdarank needs it, binary ignores it.
-            names: one a feature.
             parameters: LightGBM's own, over the defaults here.
             seed: of sampling rows and features.
             threads: 0: as many as the machine has.
@@ -73,11 +73,12 @@ class Boosting:
             "num_threads": threads,
             **dict(parameters or {}),
         }
+        if len(features) < _LEAST_TO_SAMPLE:
+            settings["bagging_freq"] = 0
         data = lightgbm.Dataset(
             features,
             label=labels,
             group=groups if objective == "lambdarank" else None,
-            feature_name=list(names) if names is not None else "auto",
             params=settings,
             free_raw_data=True,
         )
@@ -93,10 +94,10 @@ class Boosting:
         found: FloatArray = np.asarray(self._booster.predict(features, num_threads=threads), dtype=np.float64)
         return found
 
-    def importance(self) -> dict[str, float]:
-        """Sum of the gains of the splits on each feature."""
-        gains = self._booster.feature_importance(importance_type="gain")
-        return dict(zip(self._booster.feature_name(), map(float, gains), strict=True))
+    def gains(self) -> FloatArray:
+        """Sum of the gains of the splits on each feature; shape (features,)."""
+        found: FloatArray = np.asarray(self._booster.feature_importance(importance_type="gain"), dtype=np.float64)
+        return found
 
     def to_array(self) -> npt.NDArray[np.uint8]:
         """The trees as bytes of LightGBM's text; shape (bytes,)."""

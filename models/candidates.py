@@ -18,6 +18,8 @@ from models.ranking_features.taste import Taste
 Float32Array = npt.NDArray[np.float32]
 # Scores of the items of a pool for some shoppers; shape (shoppers, pool).
 Source = Callable[[IntArray], npt.NDArray[np.floating]]
+# All there may be; "advertised" needs promotions, "store" needs stores.
+SOURCES = ("taste_slow", "taste_fast", "content", "trend", "store", "advertised")
 # The last weeks in which an item must have been bought to be a candidate for those who never bought it.
 _POOL_DAYS = 84
 _PRIOR = 20.0  # purchases that shrink a shopper's share of a group to everybody's

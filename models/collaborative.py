@@ -19,6 +19,7 @@ from scipy import sparse
 from configs.errors import FacingsError
 from models.artifact import Arrays
 from models.base import Capabilities, Events, Recommender, RecommenderConfig
+from models.best_sellers import recent_popularity
 from models.dataset import BoolArray, Dataset, FloatArray, IntArray
 from models.history import kept_entries
 from models.reasons import Reason
@@ -79,7 +80,8 @@ class Collaborative(Recommender):
         decay = self.config.decay_days
         decayed = np.exp(-dataset.age_days / decay) if decay else np.ones(len(dataset.interactions))
         self._sums = dataset.matrix(decayed).data.astype(np.float32)
-        self._popularity = popularity(dataset, self.config.popularity_days)
+        ranked, recent = recent_popularity(dataset, self.config.popularity_days)
+        self._popularity = ranked / (recent.max() + 1)
         weights = self._weights(np.arange(len(self.shopper_ids)))
         if not weights.nnz:
             raise FacingsError(f"No item that may be recommended was bought; {self.name} has nothing to learn from.")
@@ -146,16 +148,3 @@ class Collaborative(Recommender):
         relevance += _TIE_BREAK * self._popularity
         relevance[:, ~scored] = floor - 2.0 + self._popularity[~scored]
         return relevance
-
-
-def popularity(dataset: Dataset, days: float) -> FloatArray:
-    """Shoppers of each item in the last `days`, ties by all its shoppers, in [0, 1); 0: never sold. Shape (items,).
-
-    Shoppers, not interactions, are counted: what few buy often is no discovery for others.
-    """
-    everybody = np.asarray(dataset.matrix().getnnz(axis=0), dtype=np.float64)
-    inside = dataset.matrix((dataset.age_days <= days).astype(np.float64))
-    inside.eliminate_zeros()
-    recent = np.asarray(inside.getnnz(axis=0), dtype=np.float64)
-    shares: FloatArray = (recent + everybody / (everybody.max() + 1)) / (recent.max() + 1)
-    return shares

@@ -33,6 +33,8 @@ class Dataset:
         recommendable: for each row of `items`, whether it may be recommended at all.
         item_content: columns of `items` that describe it to a content-aware model.
         shopper_attributes: columns of `shoppers` that describe them.
+        dated_attributes: those of `shopper_attributes` that are computed at `as_of` (features of a store); what is put
+            back to an earlier moment must leave them out.
         promotions: store_id, item_id, starts, ends (UTC), display, mailer: advertising, past and, where the recipe lets
             the model know the plan, future; None: nothing is known of it.
         watched: shopper_id, content_id, item_id, event_time: who watched which content before `as_of`, a row for each
@@ -46,6 +48,7 @@ class Dataset:
     recommendable: BoolArray
     item_content: tuple[str, ...] = ()
     shopper_attributes: tuple[str, ...] = ()
+    dated_attributes: tuple[str, ...] = ()
     promotions: pd.DataFrame | None = None
     watched: pd.DataFrame | None = None
 
@@ -59,6 +62,7 @@ class Dataset:
         as_of: pd.Timestamp,
         item_content: Sequence[str] = (),
         shopper_attributes: Sequence[str] = (),
+        dated_attributes: Sequence[str] = (),
         never_recommend: Sequence[str] = (),
         promotions: pd.DataFrame | None = None,
         watched: pd.DataFrame | None = None,
@@ -72,6 +76,7 @@ class Dataset:
             as_of: exclusive upper bound of what is known; UTC.
             item_content: content columns to use.
             shopper_attributes: attribute columns to use.
+            dated_attributes: those of them that are computed at `as_of`.
             never_recommend: roots of category paths (compared without case) whose items are never recommended.
             promotions: see the attribute; which future ones may be known is the caller's to decide.
             watched: see the attribute.
@@ -98,9 +103,15 @@ class Dataset:
             recommendable=_recommendable(items, never_recommend),
             item_content=tuple(item_content),
             shopper_attributes=tuple(shopper_attributes),
+            dated_attributes=tuple(dated_attributes),
             promotions=promotions,
             watched=watched,
         )
+
+    @property
+    def lasting_attributes(self) -> tuple[str, ...]:
+        """Attributes that say the same at an earlier moment as at `as_of`."""
+        return tuple(name for name in self.shopper_attributes if name not in self.dated_attributes)
 
     @cached_property
     def item_ids(self) -> pd.Index[Any]:

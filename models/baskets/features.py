@@ -52,7 +52,6 @@ class Pool:
     followed: int = 60
     together: int = 60
     kind: int = 100
-    own: int = 200
 
 
 @dataclass(frozen=True)

@@ -99,13 +99,11 @@ class Purchases:
         """First row of each shopper, and the end; shape (shoppers + 1,)."""
         return np.searchsorted(self.shoppers, np.arange(self.size[0] + 1)).astype(np.int64)
 
-    def matrix(self, weights: npt.NDArray[np.floating], columns: IntArray | None = None) -> sparse.csr_matrix:
-        """Weights by shopper and item (or by `columns`, one of each row); rows of weight 0 are left out. float32."""
+    def matrix(self, weights: npt.NDArray[np.floating]) -> sparse.csr_matrix:
+        """Weights by shopper and item; rows of weight 0 are left out. float32."""
         used = np.flatnonzero(weights)
         indptr = np.searchsorted(used, self.bounds)
-        items = (self.items if columns is None else columns)[used]
-        width = self.size[1] if columns is None else int(columns.max(initial=-1)) + 1
-        return sparse.csr_matrix((weights[used].astype(np.float32), items, indptr), shape=(self.size[0], width))
+        return sparse.csr_matrix((weights[used].astype(np.float32), self.items[used], indptr), shape=self.size)
 
     def counts(self, weights: npt.NDArray[np.floating]) -> FloatArray:
         """Sum of weights by item; shape (items,)."""
@@ -118,6 +116,11 @@ def days_of(times: pd.Series | pd.DatetimeIndex) -> IntArray:
     stamps = np.asarray(pd.DatetimeIndex(times).tz_localize(None).as_unit("s"), dtype="datetime64[s]")
     days: IntArray = stamps.astype(np.int64) // 86_400
     return days
+
+
+def next_day(as_of: pd.Timestamp) -> int:
+    """Day of a visit at `as_of`, before which all that is known lies: a day that has begun counts as ended."""
+    return int(days_of(pd.DatetimeIndex([as_of - pd.Timedelta(1, unit="us")]))[0]) + 1
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Models that differ only by their seed err differently, so that their mean ranks 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -38,7 +39,8 @@ class Trees(BaseModel):
 class Forest:
     """Trained models of both kinds."""
 
-    def __init__(self, binary: list[Boosting], ranking: list[Boosting]) -> None:
+    def __init__(self, names: Sequence[str], binary: list[Boosting], ranking: list[Boosting]) -> None:
+        self._names = names
         self._binary = binary
         self._ranking = ranking
 
@@ -64,13 +66,13 @@ class Forest:
                 objective=objective,
                 rounds=trees.rounds,
                 groups=examples.groups,
-                names=examples.table.names,
                 parameters=parameters,
                 seed=seed + number,
                 threads=_threads(examples.table.values),
             )
 
         return cls(
+            examples.table.names,
             [grow("binary", number) for number in range(trees.binary)],
             [grow("lambdarank", number) for number in range(trees.ranking)],
         )
@@ -89,13 +91,10 @@ class Forest:
 
     def importance(self) -> dict[str, float]:
         """Share of each feature in the gains, mean over all models, the greatest first."""
-        gains = [model.importance() for model in (*self._binary, *self._ranking)]
-        totals = [max(sum(gain.values()), 1e-12) for gain in gains]
-        shares = {
-            name: sum(gain[name] / total for gain, total in zip(gains, totals, strict=True)) / len(gains)
-            for name in gains[0]
-        }
-        return dict(sorted(shares.items(), key=lambda item: -item[1]))
+        gains = [model.gains() for model in (*self._binary, *self._ranking)]
+        shares = np.mean([gain / max(float(gain.sum()), 1e-12) for gain in gains], axis=0)
+        order = np.argsort(-shares, kind="stable")
+        return {self._names[place]: float(shares[place]) for place in order}
 
 
 def _threads(rows: Float32Array) -> int:

@@ -290,7 +290,7 @@ def _groups(dataset: Dataset, crosses: Sequence[tuple[str, str]]) -> dict[str, G
 def _attributes(dataset: Dataset) -> dict[str, FloatArray]:
     """Numbers as they are; words by their place in the alphabet."""
     found: dict[str, FloatArray] = {}
-    for column in dataset.shopper_attributes:
+    for column in dataset.lasting_attributes:
         values = dataset.shoppers[column]
         if pd.api.types.is_numeric_dtype(values.dtype):
             found[column] = values.to_numpy(np.float64, na_value=np.nan)
@@ -330,10 +330,10 @@ def _days_before(moment: pd.Timestamp, times: pd.Series) -> FloatArray:
 
 
 def _advertised(table: pd.DataFrame, column: str) -> BoolArray:
-    """Whether a place of display or in the mailer is named; "0" names none."""
+    """Whether a place of display or in the mailer is named; "0" names none. Without either column every row counts."""
     if column not in table:
-        return np.zeros(len(table), dtype=bool)
+        return np.full(len(table), not {"display", "mailer"} & set(table.columns))
     words = table[column].astype("category").cat
-    named = ~words.categories.astype(str).isin(["", "0"])
+    named = ~words.categories.astype(str).str.strip().str.lower().isin(["", "0", "0.0", "false", "nan"])
     found: BoolArray = np.append(named, False)[words.codes.to_numpy(np.int64)]
     return found

@@ -41,7 +41,9 @@ def shopper_features(past: Past, items: ItemFeatures) -> dict[str, FloatArray]:
 
 
 def shopper_price(past: Past, items: ItemFeatures) -> FloatArray:
-    """Mean log(1 + usual price) of what each shopper bought; shape (shoppers,)."""
-    price = np.log1p(np.nan_to_num(items.table["price"]))[past.item]
-    number = np.bincount(past.shopper, minlength=past.shoppers)
-    return np.bincount(past.shopper, price, past.shoppers) / np.maximum(number, 1)
+    """Mean log(1 + usual price) of what each shopper bought, NaN where no price is known; shape (shoppers,)."""
+    price = np.log1p(items.table["price"])[past.item]
+    known = np.isfinite(price)
+    number = np.bincount(past.shopper[known], minlength=past.shoppers)
+    total = np.bincount(past.shopper[known], price[known], past.shoppers)
+    return np.where(number > 0, total / np.maximum(number, 1), np.nan)

@@ -39,9 +39,9 @@ def store_tables(past: Past) -> dict[str, sparse.csc_matrix]:
     if told is None:
         return tables
     for kind, named in (("display", told.display), ("mailer", told.mailer)):
-        now = (told.starts > 0) & (told.starts <= 7)
+        now = (told.starts > 0) & (told.ends <= 0)
         tables[f"{kind}_now"] = _advertised(past, named & now)
-        tables[f"{kind}_before"] = _advertised(past, named & (told.starts > 7) & (told.starts <= 63))
+        tables[f"{kind}_before"] = _advertised(past, named & (told.ends > 0) & (told.starts <= 63))
         if past.planned:
             tables[f"{kind}_planned"] = _advertised(past, named & (told.starts <= 0) & (told.starts > -30))
             tables[f"{kind}_next_week"] = _advertised(past, named & (told.starts <= 0) & (told.starts > -7))

@@ -181,6 +181,8 @@ def dataset_before(dataset: Dataset, days: float, horizon: float, *, planned: bo
         dataset,
         interactions=dataset.interactions[dataset.age_days > days].reset_index(drop=True),
         as_of=as_of,
+        shopper_attributes=dataset.lasting_attributes,
+        dated_attributes=(),
         promotions=None if promotions is None else promotions[promotions["starts"] < until],
         watched=None if watched is None else watched[watched["event_time"] < as_of],
     )

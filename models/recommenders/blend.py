@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from configs.errors import UsageError
 from models.artifact import Arrays
@@ -27,20 +27,12 @@ from models.base import Capabilities, Events, Recommender, RecommenderConfig
 from models.dataset import Dataset, FloatArray, IntArray
 from models.evidence import Rules
 from models.explain import Evidence
+from models.parts import Part
 from models.ranking import top_k
 from models.registry import create, load
 
 # Both parts score so many shoppers at a time: merging takes several arrays of shoppers × items.
 _ROWS = 64
-
-
-class Part(BaseModel):
-    """One of the two recommenders."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    recommender: str = Field(description="file name in models/recommenders/")
-    config: dict[str, Any] = Field(default_factory=dict, description="its own config")
 
 
 class BlendConfig(RecommenderConfig):

@@ -101,7 +101,6 @@ class LightFM(Recommender):
     def _fit(self, dataset: Dataset, seed: int) -> None:
         pairs = _pairs(dataset, self.config)
         self._popularity, recent = recent_popularity(dataset, self.config.popularity_days)
-        vars(self).pop("_best_sellers", None)  # of an earlier fit
         items = np.flatnonzero((pairs.getnnz(axis=0) > 0) & dataset.recommendable)
         if not len(items):
             raise FacingsError("No item that may be recommended was bought; LightFM has nothing to learn from.")

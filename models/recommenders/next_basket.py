@@ -20,13 +20,15 @@ from pydantic import Field
 from models.artifact import Arrays
 from models.base import Capabilities, Recommender, RecommenderConfig
 from models.baskets.features import Features, Kinds, Pool, labels
-from models.baskets.log import Float32Array, Purchases, Visits, days_of, last_visits
+from models.baskets.log import Float32Array, Purchases, Visits, last_visits, next_day
 from models.baskets.scenes import Knows
 from models.boosting import Boosting
 from models.dataset import Dataset, FloatArray, IntArray
 from models.reasons import Reason
+from models.vocabulary import Column, Vocabulary
 
 _DAY = 86_400
+_KINDS = 200  # words of one shopper attribute that are told apart
 
 
 class NextBasketConfig(RecommenderConfig):
@@ -137,8 +139,7 @@ class NextBasket(Recommender):
     # ------------------------------------------------------------------ scoring
 
     def _score(self, shopper_rows: IntArray) -> FloatArray:
-        today = int(days_of(pd.DatetimeIndex([self.as_of]))[0])
-        return self._scored(shopper_rows, np.full(len(shopper_rows), today))
+        return self._scored(shopper_rows, np.full(len(shopper_rows), next_day(self.as_of)))
 
     def _score_at(self, shopper_rows: IntArray, moments: FloatArray) -> FloatArray:
         return self._scored(shopper_rows, (moments // _DAY).astype(np.int64))
@@ -199,8 +200,8 @@ class NextBasket(Recommender):
             "log_days": log.days,
             "log_prices": log.prices,
             **{f"trees_{number}": trees.to_array() for number, trees in enumerate(self._trees)},
-            **{f"item_{name}": codes for name, codes in kinds.items.items()},
-            **{f"shopper_{name}": codes for name, codes in kinds.shoppers.items()},
+            **{f"item_{number}": codes for number, codes in enumerate(kinds.items.values())},
+            **{f"shopper_{number}": codes for number, codes in enumerate(kinds.shoppers.values())},
         }
         state = {
             "size": list(log.size),
@@ -216,8 +217,8 @@ class NextBasket(Recommender):
         size = (int(state["size"][0]), int(state["size"][1]))
         self._log = Purchases(kept["log_shoppers"], kept["log_items"], kept["log_days"], kept["log_prices"], size)
         self._kinds = Kinds(
-            {name: kept[f"item_{name}"] for name in state["item_kinds"]},
-            {name: kept[f"shopper_{name}"] for name in state["shopper_kinds"]},
+            {name: kept[f"item_{number}"] for number, name in enumerate(state["item_kinds"])},
+            {name: kept[f"shopper_{number}"] for number, name in enumerate(state["shopper_kinds"])},
         )
         self._trees = [Boosting.from_array(kept[f"trees_{number}"]) for number in range(state["trees"])]
 
@@ -225,8 +226,21 @@ class NextBasket(Recommender):
 def kinds_of(dataset: Dataset) -> Kinds:
     """Codes of the content and attributes that the recipe names."""
     items = {name: _coded(dataset.items[name]) for name in dataset.item_content}
-    shoppers = {name: _coded(dataset.shoppers[name]) for name in dataset.shopper_attributes}
+    # Of shoppers every kind has a row of all items: numbers are bucketed, and of words the commonest are kept.
+    known = Vocabulary.learn(dataset.shoppers, dataset.lasting_attributes)
+    shoppers = {column.name: _kind_codes(column, dataset.shoppers[column.name]) for column in known.columns}
     return Kinds(items, shoppers)
+
+
+def _kind_codes(column: Column, values: pd.Series) -> IntArray:
+    """Bucket of a number, or place among the commonest words; -1: neither known nor common."""
+    if column.kind == "number":
+        numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64)
+        return np.where(np.isnan(numbers), -1, np.searchsorted(np.asarray(column.bounds), numbers, side="right"))
+    words = values.astype("string")
+    common = words.value_counts().index[:_KINDS].sort_values()
+    codes: IntArray = pd.Index(common).get_indexer(pd.Index(words)).astype(np.int64)
+    return codes
 
 
 def _coded(column: pd.Series) -> IntArray:

@@ -22,15 +22,17 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from scipy import sparse
 
 from configs.errors import UsageError
 from models.artifact import Arrays
 from models.base import Capabilities, Events, Recommender, RecommenderConfig
+from models.candidates import SOURCES
 from models.dataset import Dataset, FloatArray, IntArray
 from models.evidence import Rules
 from models.explain import Evidence
+from models.parts import Part
 from models.ranking_features.forest import Forest, Trees
 from models.ranking_features.past import Past, rank_within
 from models.ranking_features.windows import (
@@ -42,15 +44,6 @@ from models.ranking_features.windows import (
     repeat_examples,
 )
 from models.registry import create, load
-
-
-class Part(BaseModel):
-    """Another recommender."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    recommender: str = Field(description="file name in models/recommenders/")
-    config: dict[str, Any] = Field(default_factory=dict, description="its own config")
 
 
 class CandidatePart(Part):
@@ -72,7 +65,8 @@ class RankerConfig(RecommenderConfig):
     repeats: int = Field(70, ge=1, description="candidates bought before, for each shopper")
     new: dict[str, int] = Field(
         default_factory=lambda: {"taste_slow": 300, "content": 200, "store": 100, "trend": 100, "advertised": 60},
-        description="unseen candidates of each source for each shopper; a source that the shop's data lack is left out",
+        description="unseen candidates of each source for each shopper; a source not named here only scores, and one "
+        "that the shop's data lack is left out",
     )
     taste_items: int = Field(8000, ge=1, description="items with the most shoppers lately, which the taste scores")
     least_shoppers: int = Field(3, ge=1, description="of an unseen item in twelve weeks, to be a candidate")
@@ -87,9 +81,20 @@ class RankerConfig(RecommenderConfig):
     @field_validator("new")
     @classmethod
     def _counts(cls, sizes: dict[str, int]) -> dict[str, int]:
+        unknown = set(sizes) - set(SOURCES)
+        if unknown:
+            raise ValueError(f"there is no source {', '.join(sorted(unknown))}; there are {', '.join(SOURCES)}")
         if any(size < 0 for size in sizes.values()):
             raise ValueError("a number of candidates is negative")
         return sizes
+
+    @field_validator("parts")
+    @classmethod
+    def _names(cls, parts: dict[str, CandidatePart]) -> dict[str, CandidatePart]:
+        taken = set(parts) & set(SOURCES)
+        if taken:
+            raise ValueError(f"{', '.join(sorted(taken))} is a source already; give the part another name")
+        return parts
 
 
 class Ranker(Recommender):

@@ -25,7 +25,7 @@ from pydantic import Field
 
 from models.artifact import Arrays
 from models.base import Capabilities, Recommender, RecommenderConfig
-from models.baskets.log import Purchases, days_of, last_visits
+from models.baskets.log import Purchases, last_visits, next_day
 from models.dataset import Dataset, FloatArray, IntArray
 from models.history import kept_entries
 from models.reasons import Reason
@@ -74,12 +74,12 @@ class Repurchase(Recommender):
     def _fit(self, dataset: Dataset, seed: int) -> None:
         del seed
         log = Purchases.of(dataset)
-        self._usual, self._again = intervals(log, self.config.interval_weight)
         due, bought, new, baskets = np.zeros(_CELLS), np.zeros(_CELLS), 0, 0
         for level in range(1, self.config.levels + 1):
             known, visits, rows = last_visits(log, level)
             day = np.full(log.size[0], -1)
             day[visits.shoppers] = visits.days
+            self._usual, self._again = intervals(known, self.config.interval_weight)  # nothing of the visit
             pairs = _Pairs.of(known)
             here = day[pairs.shoppers] >= 0
             cells = self._cells(pairs, day[pairs.shoppers] - pairs.last)
@@ -88,6 +88,7 @@ class Repurchase(Recommender):
             np.add.at(bought, tuple(cell[here & hit] for cell in cells), 1.0)
             new, baskets = new + len(rows) - int((here & hit).sum()), baskets + len(visits)
         self._table = _shrunk(bought, due)
+        self._usual, self._again = intervals(log, self.config.interval_weight)
         self._new = new / baskets if baskets else float(len(log)) / max(1, len(log.visit_days))
         whole = _Pairs.of(log)
         self._pairs = {"items": whole.items, "counts": whole.counts, "last": whole.last}
@@ -107,8 +108,7 @@ class Repurchase(Recommender):
     # ------------------------------------------------------------------ scoring
 
     def _score(self, shopper_rows: IntArray) -> FloatArray:
-        today = int(days_of(pd.DatetimeIndex([self.as_of]))[0])
-        return self._scored(shopper_rows, np.full(len(shopper_rows), today))
+        return self._scored(shopper_rows, np.full(len(shopper_rows), next_day(self.as_of)))
 
     def _score_at(self, shopper_rows: IntArray, moments: FloatArray) -> FloatArray:
         return self._scored(shopper_rows, (moments // _DAY).astype(np.int64))
@@ -141,7 +141,7 @@ class Repurchase(Recommender):
         return max(self._new * self.config.new_weight, 1e-9) * share, (share + _RARE) / (usual + _RARE)
 
     def _score_cold(self, attributes: pd.DataFrame) -> FloatArray:
-        chance, _ = self._fresh(int(days_of(pd.DatetimeIndex([self.as_of]))[0]))
+        chance, _ = self._fresh(next_day(self.as_of))
         return np.tile(chance, (len(attributes), 1))
 
     def _reasons(self, shopper_rows: IntArray, columns: IntArray) -> npt.NDArray[np.object_]:

@@ -23,6 +23,9 @@ from models.baskets.log import Purchases, scaled
 from models.dataset import Dataset, FloatArray, IntArray
 from models.reasons import Reason
 
+# Nearness to all shoppers is dense for so many cells at a time.
+_CELLS = 8_000_000
+
 
 class TifuKnnConfig(RecommenderConfig):
     """How baskets are averaged and how much the neighbours say."""
@@ -66,7 +69,9 @@ class TifuKnn(Recommender):
 
     def _score(self, shopper_rows: IntArray) -> FloatArray:
         own = sparse.csr_matrix(self._vectors[self._places[shopper_rows]])
-        near = self._nearest(own) @ self._vectors
+        size = max(1, _CELLS // max(1, self._vectors.shape[0]))
+        blocks = [self._nearest(own[start : start + size]) for start in range(0, own.shape[0], size)]
+        near = sparse.vstack(blocks, format="csr") @ self._vectors if blocks else own
         alpha = self.config.alpha
         scores: FloatArray = np.asarray((own * alpha + near * (1 - alpha)).toarray(), dtype=np.float64)
         strangers = np.diff(own.indptr) == 0

@@ -25,7 +25,7 @@ FEATURE_TABLES = ("promotions", "contents", "content_views")
 CONTENT_TABLES = ("contents", "content_views")
 FEATURE_SERVICE = "shopper"
 # Advertising further away from the moment of training is not read: a chain's table has millions of rows a year.
-PROMOTION_DAYS_BACK, PROMOTION_DAYS_AHEAD = 120, 60
+PROMOTION_DAYS_BACK, PROMOTION_DAYS_AHEAD = 200, 60
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,7 @@ def training_dataset(
         as_of=as_of,
         item_content=recipe.data.item_content,
         shopper_attributes=attributes,
+        dated_attributes=recipe.data.shopper_features,
         never_recommend=settings.never_recommend,
         promotions=_promotions(lake, as_of, planned=recipe.data.promotions == "planned")
         if recipe.data.promotions != "none"
@@ -143,7 +144,8 @@ def _watched(lake: Lake, as_of: pd.Timestamp) -> pd.DataFrame | None:
     """Which contents each shopper watched, a row for each item that a content is linked to."""
     if not (lake.has("content_views") and lake.has("contents")):
         return None
-    views = lake.scan("content_views").filter(pl.col("event_time") < as_of)
+    watched = pl.col("event_type").is_in(["view", "content_view"])  # a like or an impression is no watching
+    views = lake.scan("content_views").filter(watched, pl.col("event_time") < as_of)
     links = (
         lake.scan("contents")
         .select("content_id", pl.col("item_ids").str.split("|").alias("item_id"))

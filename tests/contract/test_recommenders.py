@@ -210,6 +210,12 @@ def test_a_reason_is_known_and_bought_before_is_true(name: str) -> None:
         assert row.item_id in bought(row.shopper_id)
 
 
+def test_what_nobody_bought_is_never_told_as_popular(name: str) -> None:
+    lists = trained(name).recommend([*EVERYBODY, "quiet", "new-odd", "nobody"], 30, attributes=STRANGERS)
+    never = lists[lists["item_id"].str.startswith("cold-")]
+    assert len(never) and not (never["reason"] == Reason.POPULAR).any()
+
+
 # ---------------------------------------------------------------------- what is declared
 
 
@@ -279,6 +285,19 @@ def test_what_the_newest_events_name_is_told_as_bought_before(name: str) -> None
     for row in lists.itertuples():
         known = row.item_id in bought(row.shopper_id) or (row.shopper_id, row.item_id) in named
         assert (row.reason in {Reason.BOUGHT_BEFORE, Reason.DUE_AGAIN}) == known, row
+
+
+def test_what_a_folded_in_reason_is_about_is_told_when_asked(name: str) -> None:
+    model = trained(name)
+    if not model.capabilities.fold_in:
+        return
+    events = newest((shopper(3), item(4)))
+    folded = model.fold_in(events, 30, explain=True).set_index("item_id")
+    plain = model.recommend([shopper(3)], 30, explain=True).set_index("item_id")
+    both = [thing for thing in folded.index.intersection(plain.index) if thing != item(4)]
+    pd.testing.assert_frame_equal(folded.loc[both, ["reason", "about"]], plain.loc[both, ["reason", "about"]])
+    quiet = model.fold_in(newest(("quiet", item(4))), 30)
+    assert not (quiet.loc[quiet["item_id"] != item(4), "reason"] == Reason.BOUGHT_BEFORE).any()
 
 
 def test_folding_in_neither_changes_the_model_nor_depends_on_who_else_is_asked(name: str) -> None:

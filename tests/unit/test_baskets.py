@@ -40,7 +40,7 @@ def kinds(log: Purchases) -> Kinds:
 
 
 def computed(log: Purchases, visits: Visits, knows: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    made = Features(log, kinds(log), knows, Pool(recent=20, own=20), 10)  # type: ignore[arg-type]
+    made = Features(log, kinds(log), knows, Pool(recent=20), 10)  # type: ignore[arg-type]
     parts = list(made.of(visits))
     where = np.concatenate([part.visits * log.size[1] + part.items for part in parts])
     order = np.argsort(where)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,6 @@ def ranker(seed: int = 1) -> Boosting:
         objective="lambdarank",
         rounds=15,
         groups=GROUPS,
-        names=["a", "b", "c", "d"],
         parameters={**SMALL, "bagging_fraction": 0.5, "bagging_freq": 1},
         seed=seed,
         threads=1,
@@ -33,13 +34,22 @@ def test_a_ranker_puts_what_was_bought_first_and_knows_by_which_feature() -> Non
     model = ranker()
     scores = model.predict(FEATURES)
     assert scores[LABELS == 1].mean() > scores[LABELS == 0].mean() + 1
-    assert max(model.importance(), key=lambda name: model.importance()[name]) == "b"
+    assert model.gains().argmax() == 1
 
 
 def test_binary_gives_probabilities() -> None:
     model = Boosting.train(FEATURES, LABELS, objective="binary", rounds=15, parameters=SMALL, threads=1)
     assert model.predict(FEATURES).mean() == pytest.approx(LABELS.mean(), abs=0.02)
     assert model.predict(FEATURES[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("objective", ["binary", "lambdarank"])
+def test_a_single_row_is_learned_from_though_rows_are_sampled(objective: Literal["binary", "lambdarank"]) -> None:
+    sampled = {**SMALL, "bagging_fraction": 0.7, "bagging_freq": 1}
+    model = Boosting.train(
+        FEATURES[:1], LABELS[:1], objective=objective, rounds=2, groups=np.array([1]), parameters=sampled
+    )
+    assert np.isfinite(model.predict(FEATURES[:3])).all()
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others() -> None:

@@ -96,7 +96,9 @@ def test_only_the_items_with_most_shoppers_enter_the_inverse_and_the_others_foll
     inside = lists["item_id"].isin(best)
     assert inside[: inside.sum()].all()
     assert shoppers[lists["item_id"][~inside]].is_monotonic_decreasing
-    assert set(lists["reason"][~inside]) == {Reason.POPULAR}
+    sold = lists["item_id"].isin(shoppers.index[shoppers > 0])
+    assert set(lists["reason"][~inside & sold]) == {Reason.POPULAR}
+    assert set(lists["reason"][~sold]) <= {Reason.IN_ASSORTMENT}, "nobody bought it, so it is not popular"
 
 
 @pytest.mark.parametrize("neighbours", [2, 100])
