@@ -1,6 +1,7 @@
 """Run every benchmark that has a figure to reach, one after another, and write dated result files.
 
-Run it: make bench   (about ten minutes; `faces_lfw_small` needs FACINGS_BENCHMARK_DATA or ../shared/data)
+Run it: make bench   (about two hours, most of it the published tables; `batch_topk` needs faiss-cpu, and
+`faces_lfw_small` and most published tables need FACINGS_BENCHMARK_DATA or ../shared/data)
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-LONG = {"run_all.py", "tune_lightfm_complete_journey.py"}  # a search over settings is no benchmark
+# A search over settings is no benchmark.
+LONG = {"run_all.py", "tune_lightfm_complete_journey.py", "tune_sequential_beauty.py"}
 
 
 def main() -> None:

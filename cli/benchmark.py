@@ -26,7 +26,11 @@ TABLES: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
 
 @click.command(epilog="Example: facings benchmark complete-journey --recipe lightfm --seeds 3 --out lists.csv")
 @click.argument("name", metavar="NAME")
-@click.option("--data", type=click.Path(path_type=Path), help="The data's folder; complete-journey brings its own.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="The data's folder, for tafeng and taobao the file; complete-journey brings its own.",
+)
 @click.option("--recipe", "recipes", multiple=True, metavar="R", help="A recipe to measure; may be repeated.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the test lists (.csv or .parquet).")
 @click.option(
@@ -47,7 +51,9 @@ def benchmark(
     against: Path | None,
     as_json: bool,
 ) -> None:
-    """Reproduce the published table NAME (complete-journey or movielens-lightfm), then measure our recipes.
+    """Reproduce the published table NAME, then measure our recipes.
+
+    Tables: complete-journey, amazon-loo, movielens-lightfm, tafeng-taiw, taobao-taiw.
 
     The published baselines come first: a figure of ours counts only where they are met. The lists of --out hold recipe,
     setting, user, rank (from 1) and item, in the data's own ids, of the first seed. The run is tracked in MLflow, as
@@ -74,14 +80,14 @@ def benchmark(
     table = import_module(f"pipelines.training.published.{module}").run(
         data, ours, seeds=seeds, peers=peers, progress=progress
     )
-    if out is not None:
-        write_table(table.lists, out)
     result, lines = table.result(), table.text()
     if earlier is not None:
         found = changes(table, earlier)
         result["against"] = [change.model_dump(mode="json") for change in found]
         lines += change_lines(found)
-    show(result, lines, as_json=as_json)
+    show(result, lines, as_json=as_json)  # before anything that may fail: it took long to measure
+    if out is not None:
+        write_table(table.lists, out)
     try:
         track_table(settings, table, ours, data, seeds=seeds, clock=settings.clock())
     except FacingsError as error:  # the table itself is whole and was printed

@@ -34,6 +34,6 @@ def _line(run: Run) -> str:
     metric = "" if run.value is None else f"{run.metric or 'main'} {run.value:.4f}"
     name = run.name if run.parent is None else f"  {run.name}"
     return (
-        f"{run.at:%Y-%m-%d %H:%M}  {run.job:<9}  {name:<40}  {metric:<18}  data {run.data or '–':<16}  "
-        f"code {run.code or '–'}"
+        f"{run.at:%Y-%m-%d %H:%M}  {run.job:<9}  {name:<40}  {run.recipe or '–':<20}  {metric:<18}  "
+        f"data {run.data or '–':<16}  code {run.code or '–'}"
     )

@@ -39,6 +39,7 @@ def tune(
     asked = load_recipe(recipe)
     from pipelines.training.tuning import tune as search_ranges
     from pipelines.training.tuning_runs import recipe_yaml, track
+    from state.files import write_atomic
 
     clock = settings.clock()
     found = search_ranges(settings, asked, trials=trials, timeout=timeout, clock=clock, progress=progress)
@@ -47,8 +48,9 @@ def tune(
     text = recipe_yaml(found)
     if out is not None:
         try:
-            out.write_text(text)
+            write_atomic(out, text)
         except OSError as error:
+            progress(text)
             raise FacingsError(f"{out} cannot be written ({error.strerror}); choose another place.") from None
     result = {
         **found.model_dump(mode="json", exclude={"recipe"}),

@@ -122,6 +122,8 @@ def load_recipe(reference: str | Path) -> Recipe:
     path = _find(str(reference))
     try:
         content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"Recipe {path} cannot be read as text: {error}; give a YAML file.") from None
     except yaml.YAMLError as error:
         raise UsageError(
             f"Recipe {path} is not valid YAML: {' '.join(str(error).split())}; correct the file."
@@ -142,11 +144,15 @@ def recipe_names() -> list[str]:
 
 
 def _find(reference: str) -> Path:
+    """A path where the reference looks like one, else the name of a recipe that ships."""
     given = Path(reference)
-    if given.suffix in {".yaml", ".yml"} and given.is_file():
-        return given
-    for found in sorted(_CONFIGS.rglob(f"{given.stem if given.suffix in {'.yaml', '.yml'} else reference}.yaml")):
-        return found
+    if given.suffix in {".yaml", ".yml"} or len(given.parts) != 1:
+        if given.is_file():
+            return given
+        raise UsageError(f"There is no recipe file {reference}; give a path of a YAML file or a recipe's name.")
+    for found in sorted(_CONFIGS.rglob("*.yaml")):
+        if found.stem == reference:
+            return found
     raise UsageError(
         f"There is no recipe {reference!r}; give a path of a YAML file or one of: {', '.join(recipe_names())}."
     )

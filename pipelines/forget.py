@@ -80,7 +80,7 @@ def forget(settings: Settings, shopper_id: str, *, clock: Clock, progress: Progr
         roots = [root for root in (home.runs, home.mlflow_artifacts) if root.is_dir()]
         erased["models"] = sum(forget_in_models(root, shopper_id) for root in roots)
         erased["lists"] = sum(forget_in_tables(root, shopper_id) for root in roots)
-        erased["pages"] = _pages(settings) if any(erased.values()) else 0
+        erased["pages"] = _pages(settings) if any(erased.values()) or not fresh else 0
         erased["snapshots"] += forget_in_snapshots(home, shopper_id)  # what that retraining published
     scrub(engine)
     if fresh and not any(erased.values()):

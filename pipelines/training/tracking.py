@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -136,7 +137,7 @@ class Tracking:
                 self._client.log_artifacts(run_id, str(folder), target or None)
             self._client.log_batch(
                 run_id,
-                metrics=[Metric(name, float(value), at_ms, 0) for name, value in sorted(metrics.items())],
+                metrics=[Metric(_plain(name), float(value), at_ms, 0) for name, value in sorted(metrics.items())],
                 params=[Param(name, str(value)[:6000]) for name, value in sorted(parameters.items())],
                 tags=[RunTag(name, value) for name, value in sorted(tags.items())],
             )
@@ -265,6 +266,11 @@ class Tracking:
         """Make the registered model when it is not there; asked for first, as creating it anew is an error."""
         if not self._client.search_registered_models(f"name = '{MODEL}'"):
             self._client.create_registered_model(MODEL, description="What Facings serves; see docs/retraining.md.")
+
+
+def _plain(name: str) -> str:
+    """A metric's name in the letters, digits and few signs that MLflow takes; a store may be called anything."""
+    return re.sub(r"[^\w./ -]", "_", name, flags=re.ASCII)
 
 
 def _version(found: Any, stand: Mapping[str, str]) -> Version:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial, Trial
 
-_ERROR, _SHOPPERS = "error", "shoppers"
+_ERROR, _SHOPPERS, _CUT_OFF = "error", "shoppers", "cut_off"
+_PATIENCE = 2  # a setting that brings the process down more often than this is not tried again
 # Trials before the median prunes anything, and before the sampler models instead of drawing.
 _STARTUP = 5
 
@@ -181,7 +182,7 @@ def _study(settings: Settings, name: str) -> Study:
 
 def _take_up(study: Study, recipe: Recipe, progress: Callable[[str], None]) -> None:
     """Try first the recipe's own setting; in a study that was stopped, first what was being tried then."""
-    from optuna.trial import TrialState
+    from optuna.trial import Trial, TrialState
 
     if not study.trials:
         own = _own(recipe)
@@ -189,10 +190,15 @@ def _take_up(study: Study, recipe: Recipe, progress: Callable[[str], None]) -> N
             study.enqueue_trial({path: _stored(recipe.ranges[path], value) for path, value in own.items()})
         return
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-        progress(f"tune: trial {trial.number} was cut off; it is tried again")
+        times = trial.user_attrs.get(_CUT_OFF, 0) + 1
+        if times > _PATIENCE:
+            progress(f"tune: trial {trial.number} was cut off {times} times; it counts as failed")
+            Trial(study, trial._trial_id).set_user_attr(_ERROR, "it was cut off each time it was tried")
+        else:
+            progress(f"tune: trial {trial.number} was cut off; it is tried again")
+            if trial.params:
+                study.enqueue_trial(trial.params, user_attrs={_CUT_OFF: times})
         study.tell(trial.number, state=TrialState.FAIL)
-        if trial.params:
-            study.enqueue_trial(trial.params)
 
 
 def _try_one(

@@ -96,6 +96,11 @@ class Validation:
                 f"The gate's metric {self.metric!r} is not measured; the recipe may name one of {known}."
             )
         values = frame[self.metric].dropna()
+        if values.empty:
+            raise FacingsError(
+                f"The gate's metric {self.metric} is defined for nobody in the window from {window.start:%Y-%m-%d}; "
+                "name another metric or a longer split.test_days."
+            )
         return Score(float(values.mean()), len(values))
 
     @cached_property

@@ -33,6 +33,7 @@ from pipelines.signals.quarantine import read_quarantine
 from pipelines.slates_snapshot import Slates
 from state.engine import open_engine
 from state.events import append_events, waiting_events
+from state.files import write_atomic
 from state.forgotten import forgotten_among, pseudonym
 from state.receipts import receipts_of
 from tests.small_shop import END, write_small_shop
@@ -216,13 +217,15 @@ def test_a_job_that_is_killed_before_any_step_is_finished_by_running_it_again(
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
+    page = settings.paths.reports / "compare-of-some-shoppers.html"
+    write_atomic(page, "what some shoppers bought")
     with monkeypatch.context() as patch:
         patch.setattr(forget_module, step, killed)
         with pytest.raises(KeyboardInterrupt):
             forget(settings, ZEBRA, clock=CLOCK, progress=quiet)
     assert gallery_source(settings.paths, open_consents(settings)).current().shoppers == 0  # what is served went first
     forget(settings, ZEBRA, clock=CLOCK, progress=quiet)
-    assert holds(settings.paths.root, ZEBRA) == []
+    assert holds(settings.paths.root, ZEBRA) == [] and not page.exists()
 
 
 def test_forgotten_twice_gives_a_second_receipt_of_nothing(settings: Settings) -> None:

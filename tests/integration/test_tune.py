@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from configs.clock import SystemClock
+from configs.errors import FacingsError
 from configs.recipe import Recipe, load_recipe
 from configs.settings import Settings, load_settings
 from pipelines.signals.ingest import ingest
@@ -114,6 +115,37 @@ def test_a_search_that_was_cut_off_within_a_trial_tries_it_again(
         patch.setattr(Validation, "score", stopped)
         search(settings, 10)
     assert tried(search(settings, 10)) == tried(whole)
+
+
+def test_a_setting_that_brings_the_search_down_each_time_counts_as_failed_and_the_search_ends(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score, own = Validation.score, RECIPE.config["decay_days"]
+
+    def stopped(self: Validation, recipe: Recipe, window: object) -> Score:
+        if recipe.config["decay_days"] == own:
+            raise KeyboardInterrupt
+        return score(self, recipe, window)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Validation, "score", stopped)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            search(settings, 3)
+    found = search(settings, 3)
+    assert len(found.trials) == 3 and "cut off" in str(found.trials[0].error)
+
+
+def test_a_metric_that_is_defined_for_nobody_ends_the_search_in_a_sentence(settings: Settings) -> None:
+    nobody = RECIPE.model_copy(update={"gate": RECIPE.gate.model_copy(update={"metric": "item_new_ndcg"})})
+    with pytest.raises(FacingsError, match="defined for nobody"):
+        tune(settings, nobody, trials=2, clock=CLOCK, progress=silent)
+
+
+def test_a_metric_may_be_named_after_a_store_of_any_name(settings: Settings) -> None:
+    tracking = Tracking(settings)
+    run = tracking.run_for("key", "name", {}, at_ms=1)
+    tracking.log(run, parameters={}, metrics={"store Käyrä #1 (A&B).ndcg": 0.5}, tags={}, artifacts={}, at_ms=1)
+    assert tracking.finished(run)
 
 
 def test_what_happens_in_the_test_window_changes_nothing(whole: Search, trained_home: Path, tmp_path: Path) -> None:

@@ -144,3 +144,14 @@ def test_repurchase_lists_first_what_is_due_and_not_what_was_just_bought() -> No
     model = create("repurchase", {"new_weight": 0}).fit(dataset(*rows))
     lists = model.recommend(["me"], 2, at={"me": START + pd.Timedelta(days=99)})
     assert lists["item_id"].tolist() == ["week", "month"]
+
+
+@pytest.mark.parametrize("name", ["repurchase", "next_basket"])
+def test_what_sold_on_the_last_day_is_known_though_that_day_has_not_ended(name: str) -> None:
+    noon = pd.Timestamp("2026-03-10 12:00", tz="UTC")
+    rows = [(f"s{who}", f"i{number}", noon - pd.Timedelta(days=9 + number)) for who in range(12) for number in range(8)]
+    rows += [(f"s{who}", "new", noon - pd.Timedelta(1, unit="us")) for who in range(10)]
+    table = pd.DataFrame(rows, columns=["shopper_id", "item_id", "event_time"])
+    model = create(name, {"rounds": 5} if name == "next_basket" else {}).fit(Dataset.build(table, as_of=noon), seed=1)
+    found = model.recommend(["s11"], 9, new_only=True)
+    assert found["item_id"].tolist() == ["new"] and (found["score"] > 0).all(), "a candidate, not what fills a list"

@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from configs.errors import UsageError
 from models.base import Recommender
 from models.dataset import Dataset
 from models.ranking_features.past import Past, distinct_days, gaps, medians, rank_within
+from models.ranking_features.stores import StoreFeatures
 from models.ranking_features.taste import Taste
 from models.ranking_features.windows import Sizes, Window, dataset_before, new_examples, repeat_examples
 from models.reasons import Reason
@@ -286,3 +288,27 @@ def test_days_gaps_medians_and_ranks() -> None:
     assert gap_owner.tolist() == [1, 1] and gap.tolist() == [1.0, 6.0]
     np.testing.assert_array_equal(medians(gap_owner, gap, 2), [np.nan, 3.5])
     assert rank_within(np.array([0, 0, 1, 1, 1]), np.array([1.0, 2.0, 5.0, 9.0, 7.0])).tolist() == [1, 0, 2, 0, 1]
+
+
+def test_advertising_counts_while_it_runs_whatever_its_columns_are() -> None:
+    def promotion(item: str, starts: int, ends: int) -> tuple[str, str, pd.Timestamp, pd.Timestamp]:
+        return "store-0", item, AS_OF + pd.Timedelta(days=starts), AS_OF + pd.Timedelta(days=ends)
+
+    rows = [promotion("i01", -10, 20), promotion("i02", -4, -1), promotion("i03", -70, 5)]
+    told = pd.DataFrame(rows, columns=["store_id", "item_id", "starts", "ends"])
+    columns = np.arange(ITEMS)
+    for table in (told, told.assign(display="A"), told.assign(mailer="front")):
+        stores = StoreFeatures(Past.read(shop(sales(), promotions=table)))
+        advertised = np.asarray(stores.advertised(columns).sum(axis=0)).ravel()
+        assert set(np.flatnonzero(advertised)) == {1, 3}
+    nothing = told.assign(display="0", mailer="False")
+    assert StoreFeatures(Past.read(shop(sales(), promotions=nothing))).advertised(columns).nnz == 0
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [({"new": {"tatse": 5}}, "no source tatse"), ({"parts": {"content": {"recommender": "popularity"}}}, "a source")],
+)
+def test_a_source_that_is_unknown_or_taken_is_refused(config: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        create("ranker", config)

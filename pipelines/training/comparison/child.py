@@ -5,8 +5,10 @@ The task comes on standard input (settings may hold a password); a failure goes 
 
 from __future__ import annotations
 
+import ctypes
 import json
 import resource
+import signal
 import sys
 import time
 from contextlib import closing
@@ -28,6 +30,7 @@ from pipelines.training.dataset import training_dataset
 from state.files import build_folder, exclusive
 
 LOCK = "compare-training.lock"
+_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 LISTS, COSTS = "lists.parquet", "costs.json"
 
 
@@ -68,7 +71,8 @@ def run(task: Task) -> None:
     settings = load_settings(**task.settings)
     # Held by the child itself: it may outlive a comparison that was killed, and `facings forget` waits for it, too.
     with exclusive(settings.paths.runs / LOCK, "training of a comparison", wait=True):
-        _train(settings, task)
+        if not task.out.exists():  # another comparison may have trained it while this one waited
+            _train(settings, task)
 
 
 def _train(settings: Settings, task: Task) -> None:
@@ -126,8 +130,15 @@ def _most_mb() -> float:
     return most / (2**20 if sys.platform == "darwin" else 2**10)
 
 
+def _end_with_parent() -> None:
+    """Where the kernel can tell (Linux), end when the comparison that asked for this ends, however it ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+
+
 def main() -> None:
     """Do the task on standard input; exit code 0 done, 1 could not."""
+    _end_with_parent()
     telemetry.turn_off()
     try:
         run(Task.model_validate_json(sys.stdin.read()))

@@ -30,7 +30,8 @@ from configs.recipe import Recipe
 from models import metrics
 from models.dataset import Dataset
 from models.registry import create
-from pipelines.training.published.amazon_peers import peer_lists
+from pipelines.training.published.peers import NAMES as PEER_NAMES
+from pipelines.training.published.peers import implicit_lists, rectools_lists
 from pipelines.training.published.table import (
     LISTS,
     Difference,
@@ -46,6 +47,7 @@ NAME = "amazon-loo"
 _SUFFIX = "_item2attributes.json"
 _AS_OF = pd.Timestamp("2000-01-01", tz="UTC")  # any moment: the files tell no times
 _POPULAR = "popular"
+_PLAIN = Recipe(name="lightfm-plain", recommender="lightfm", config={"components": 64, "epochs": 10})
 # Amazon Beauty is recognised by its counts of users, items and actions.
 _BEAUTY = (22_363, 12_101, 198_502)
 _BEAUTY_POPULAR = {"hr": 0.0135, "ndcg": 0.0061}
@@ -148,7 +150,7 @@ def run(
         UsageError: no folder was named, or two recipes bear the same name.
         FacingsError: the files are not there or not in the format, or a recipe cannot learn from them.
     """
-    distinct_names(recipes, [_POPULAR])
+    distinct_names(recipes, [_POPULAR, *PEER_NAMES, _PLAIN.name])
     source = read_data(data)
     published: dict[str, float] = _BEAUTY_POPULAR if source.counts == _BEAUTY else {}
     baseline, lists = measure(source, Recipe(name=_POPULAR, recommender="popularity"))
@@ -166,11 +168,11 @@ def run(
         differences += [_difference(recipe.name, mean, baseline, metric) for metric in ("hr", "ndcg")]
     notes = [f"{seeds} seed{'s' * (seeds > 1)} a recipe."] + ([_BEAUTY_NOTE] if published else [])
     if peers:
-        ranked, told = peer_lists(source.known(), list(baseline["shopper_id"]), K, progress)
-        for name, table in ranked.items():
-            figures += _figures(name, _judge(table, source.truth()), {})
+        for name, table in _peers(source, list(baseline["shopper_id"]), notes, progress).items():
+            judged = _judge(table, source.truth())
+            figures += _figures(name, judged, {})
+            differences += [_difference(name, judged, baseline, metric) for metric in ("hr", "ndcg")]
             found.append(table.assign(recipe=name))
-        notes += told
     users, items, actions = source.counts
     return PublishedTable(
         name=NAME,
@@ -181,6 +183,19 @@ def run(
         notes=tuple(notes),
         lists=_own_ids(found),
     )
+
+
+def _peers(
+    source: Data, users: Sequence[str], notes: list[str], progress: Callable[[str], None]
+) -> dict[str, pd.DataFrame]:
+    """Lists of unseen items by peer; what is and what is not measured joins the notes."""
+    progress(f"{NAME}: peers")
+    known = source.known()
+    found, told = implicit_lists(known, users, K)
+    others, told_too = rectools_lists(known, users, K)
+    _, plain = measure(source, _PLAIN)
+    notes += [*told, *told_too, "Peer lightfm-plain: LightFM on identities alone."]
+    return {**{name: lists.new for name, lists in found.items()}, **others, _PLAIN.name: plain}
 
 
 def measure(source: Data, recipe: Recipe, held_out: int = 1) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -45,8 +45,9 @@ from models.dataset import Dataset
 from models.registry import create
 from models.splits import time_split
 from pipelines.signals.complete_journey import learning_tables
-from pipelines.training.published.journey_peers import PEERS_NOTE, peer_lists
 from pipelines.training.published.journey_promotions import read_promotions
+from pipelines.training.published.peers import NAMES as PEER_NAMES
+from pipelines.training.published.peers import implicit_lists
 from pipelines.training.published.table import (
     LISTS,
     NEW_ONLY,
@@ -214,7 +215,7 @@ def run(
         FacingsError: there is no data, or a recipe cannot learn from it.
     """
     measured_too = (*recipes, *(_PEERS if peers else ()))
-    distinct_names(measured_too, _BASELINES)
+    distinct_names(recipes, [*_BASELINES, *(peer.name for peer in _PEERS), *PEER_NAMES])
     progress("complete-journey: reading the package's tables")
     source = read_data(data)
     figures, measured = _baselines(source, progress)
@@ -227,12 +228,13 @@ def run(
         figures += _recipe_figures(recipe.name, frames)
         differences += _differences(recipe.name, frames, measured)
     if peers:
-        notes.append(PEERS_NOTE)
+        notes.append("Peers: best sellers of the last 7 days, and LightFM on identities alone.")
         progress("complete-journey: peers from the implicit library")
-        found, missing = peer_lists(source.past, source.users, K)
-        notes += missing
+        found, told = implicit_lists(source.past, source.users, K)
+        notes += told
         for name, lists in found.items():
-            measured[name] = _judge(source, {setting: lists[setting == NEW_ONLY] for setting in _SETTINGS})
+            own = {setting: lists.new if setting == NEW_ONLY else lists.whole for setting in _SETTINGS}
+            measured[name] = _judge(source, own)
             figures += _recipe_figures(name, measured[name].frames)
     return PublishedTable(
         name="complete-journey",

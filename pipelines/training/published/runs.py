@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import tempfile
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError
@@ -129,9 +128,8 @@ def _label(figure: Figure) -> str:
 
 
 def _metrics(figures: Sequence[Figure]) -> dict[str, float]:
-    """MLflow takes letters, digits and a few signs in a name."""
     named = {f"{figure.recipe}.{figure.setting}.{figure.metric}": figure.ours for figure in figures}
-    return {re.sub(r"[^\w./ -]", "", name): value for name, value in named.items() if value == value}
+    return {name: value for name, value in named.items() if value == value}
 
 
 def _plot(table: PublishedTable) -> str:

@@ -44,8 +44,10 @@ PROTOCOL = taiw.Protocol(
         taiw.AGAINST: {"precision": 0.0628, "recall": 0.1455, "ndcg": 0.1252},
     },
     notes=(
-        "date_known_past uses only sales before the visit's day: the strict past-only variant; who takes no dates is "
-        "trained anew for each.",
+        "date_known_past: what is computed for a visit uses only sales before its day. Who takes no dates is trained "
+        "anew for each day, which is the strict past-only variant; the trees of next_basket and the rates of "
+        "repurchase are learned once, from the known baskets of all users, some of them later than a visit.",
+        "same_day: repurchase looks at no sale of the visit's day or later, so its lists are those of date_known_past.",
     ),
 )
 

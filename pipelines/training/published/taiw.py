@@ -35,6 +35,8 @@ from configs.recipe import DataRecipe, Recipe
 from models import metrics
 from models.dataset import Dataset
 from models.registry import create, recommender_class
+from pipelines.training.published.peers import NAMES as PEER_NAMES
+from pipelines.training.published.peers import implicit_lists
 from pipelines.training.published.table import (
     LISTS,
     Difference,
@@ -43,7 +45,6 @@ from pipelines.training.published.table import (
     difference,
     distinct_names,
 )
-from pipelines.training.published.taiw_peers import peer_lists
 
 K = 10
 UNKNOWN, PAST, SAME_DAY, DEFAULT = "date_unknown", "date_known_past", "same_day", "default"
@@ -138,6 +139,9 @@ class _Entry:
     seed: int = 0
 
 
+_PLAIN = _Entry("lightfm-plain", "lightfm", {"components": 64, "epochs": 10})
+
+
 def run(
     protocol: Protocol,
     source: Baskets,
@@ -162,18 +166,25 @@ def run(
         FacingsError: a recipe cannot learn from the rows.
     """
     baselines = _baselines(protocol)
-    distinct_names(recipes, [entry.name for entry in baselines])
+    distinct_names(recipes, [*(entry.name for entry in baselines), *PEER_NAMES, _PLAIN.name])
+    if source.visits.empty:
+        raise FacingsError(
+            f"{protocol.name}: no user has three baskets, so there is nobody to judge; it is not the raw file."
+        )
     entries = [*baselines, *map(_entry, recipes)]
     table = _Table(protocol, source, progress)
     for entry in entries:
         table.measure(entry, 1 if entry in baselines else seeds)
     notes = [*protocol.notes, f"{seeds} seed{'s' * (seeds > 1)} a recipe.", table.ceiling()]
     if peers:
-        found, missing = peer_lists(source.past, list(source.visits.index), K)
+        users = list(source.visits.index)
+        found, told = implicit_lists(source.past, users, K)
         for name, lists in found.items():
-            table.add_peer(name, lists)
+            table.add_peer(name, lists.whole)
+        plain = create(_PLAIN.recommender, _PLAIN.config).fit(source.dataset(_PLAIN.rules))
+        table.add_peer(_PLAIN.name, plain.recommend(users, K))
         table.measure(_Entry("popular-7-days", "popularity", {"window_days": 7}), 1)
-        notes += missing
+        notes += told
     return PublishedTable(
         name=protocol.name,
         title=protocol.title.format(
