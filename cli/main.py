@@ -18,6 +18,7 @@ VERBS = {
     "doctor": ("cli.doctor", "Check versions, ports, stores and telemetry; say how to mend each fault."),
     "ingest": ("cli.ingest", "Validate and load a folder of tables."),
     "quarantine": ("cli.quarantine", "List, explain and re-admit rows that did not hold."),
+    "simulate": ("cli.simulate", "Write a simulated town as a folder of tables."),
     "retrain": ("cli.retrain", "Ingest, materialise, train, evaluate, gate and publish, as the scheduled job does."),
     "recommend": ("cli.recommend", "Write batch top-k lists."),
     "compare": ("cli.compare", "Train recipes on the same split and write one page about them."),

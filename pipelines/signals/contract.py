@@ -16,6 +16,8 @@ EVENT_TYPES = (
 )  # fmt: skip
 # Columns that the lake adds; a table may not bring them.
 RESERVED = frozenset({"ingested_at", "_row", "_key_high", "_key_low"})
+# What may stand beside the tables and is none: the planted effects of a simulated town.
+BESIDE = frozenset({"truth.json"})
 
 
 @dataclass(frozen=True)

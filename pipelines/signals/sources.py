@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from configs.errors import FacingsError
-from pipelines.signals.contract import RESERVED, TABLES, Table
+from pipelines.signals.contract import BESIDE, RESERVED, TABLES, Table
 from pipelines.signals.csv_files import CsvFile, Malformed
 
 CHUNK_ROWS = 1_000_000
@@ -167,7 +167,7 @@ def find_sources(folder: Path) -> tuple[list[Source], list[str]]:
     for name in names:
         if names.count(name) > 1:
             raise FacingsError(f"{folder} holds table {name} both as CSV and as parquet; keep one of them.")
-    return sources, [path.name for path in files if not _is_table(path)]
+    return sources, [path.name for path in files if not _is_table(path) and path.name not in BESIDE]
 
 
 def _is_table(path: Path) -> bool:
