@@ -27,6 +27,10 @@ class Settings(BaseSettings):
     )
     clock_skew_seconds: float = Field(300.0, ge=0, description="how far in the future an event's time may lie")
 
+    session_idle_minutes: float = Field(
+        30.0, gt=0, description="without an event for so long, a shopper's session ends"
+    )
+
     state_url: str | None = Field(None, description="SQLAlchemy URL; default: SQLite in the home")
     mlflow_uri: str | None = Field(None, description="MLflow tracking URI; default: SQLite in the home")
     online_store: Literal["sqlite", "redis"] = Field("sqlite", description="Feast's online store")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
+from feast import Entity, FeatureService, FeatureView, Field, FileSource, PushSource, ValueType
 from feast.data_format import ParquetFormat
 from feast.types import Float64, String
 
@@ -25,7 +25,7 @@ def _source(view: tables.View) -> FileSource:
     )
 
 
-def _view(view: tables.View, source: FileSource, *entities: Entity) -> FeatureView:
+def _view(view: tables.View, source: FileSource | PushSource, *entities: Entity) -> FeatureView:
     keys = [Field(name=key, dtype=String) for key in view.keys]
     fields = [
         Field(
@@ -54,14 +54,18 @@ item_rows = _source(tables.ITEM)
 store_rows = _source(tables.STORE)
 shopper_item_rows = _source(tables.SHOPPER_ITEM)
 content_affinity_rows = _source(tables.CONTENT_AFFINITY)
+shopper_live_rows = _source(tables.SHOPPER_LIVE)
+shopper_live_push = PushSource(name=tables.push_source(tables.SHOPPER_LIVE), batch_source=shopper_live_rows)
 
 shopper = _view(tables.SHOPPER, shopper_rows, shopper_entity)
 item = _view(tables.ITEM, item_rows, item_entity)
 store = _view(tables.STORE, store_rows, store_entity)
 shopper_item = _view(tables.SHOPPER_ITEM, shopper_item_rows, shopper_entity, item_entity)
 content_affinity = _view(tables.CONTENT_AFFINITY, content_affinity_rows, shopper_entity)
+shopper_live = _view(tables.SHOPPER_LIVE, shopper_live_push, shopper_entity)
 
 shopper_service = FeatureService(name="shopper", features=[shopper, content_affinity])
 item_service = FeatureService(name="item", features=[item])
 store_service = FeatureService(name="store", features=[store])
 shopper_item_service = FeatureService(name="shopper_item", features=[shopper_item])
+shopper_live_service = FeatureService(name="shopper_live", features=[shopper_live])

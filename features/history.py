@@ -7,7 +7,7 @@ a feature does not depend on the order of rows down to the last bit.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,10 +28,11 @@ NOTHING: Any = None
 _NOTHING = "nothing"
 _EPOCH = pd.Timestamp(0, tz="UTC")
 _TEXT = "VARCHAR"
+_BATCH = 10_000  # rows that `events` holds at a time
 _COLUMNS: dict[str, dict[str, str]] = {
     "interactions": {
         **dict.fromkeys(
-            ("shopper_id", "item_id", "event_type", "store_id", "basket_id", "order_id", "session_id"),
+            ("shopper_id", "item_id", "event_type", "event_id", "store_id", "basket_id", "order_id", "session_id"),
             _TEXT,
         ),
         "campaign_id": _TEXT,
@@ -117,6 +118,7 @@ class History:
         contents: content_id, tags, item_ids; None: no content has tags.
         content_views: shopper_id, content_id, event_time, dwell_seconds; None: nobody viewed any.
         currency: money in another currency is not counted (a missing currency is this one).
+        idle_minutes: so long without an event ends a session.
 
     Raises:
         FacingsError: interactions lack a column, items name one item twice, or a file cannot be read.
@@ -131,7 +133,9 @@ class History:
         contents: Rows | None = None,
         content_views: Rows | None = None,
         currency: str = "USD",
+        idle_minutes: float = 30.0,
     ) -> None:
+        self.idle_minutes = idle_minutes
         self._spill = tempfile.TemporaryDirectory(prefix="facings-features-", ignore_cleanup_errors=True)
         self._duck = duckdb.connect(":memory:", config={"temp_directory": self._spill.name, "memory_limit": "3GB"})
         self._advertised = promotions is not None
@@ -175,6 +179,26 @@ class History:
         frame[EVENT_TIME] = moment.as_unit("us")
         frame[CREATED_TIME] = moment.as_unit("us")
         return tidy(view, frame)
+
+    def events(self, as_of: pd.Timestamp, *, days: int) -> Iterator[tuple[str, int, str, str, str]]:
+        """Yield all that shoppers did in the days before `as_of`, shopper by shopper; read it before asking for more.
+
+        Yields:
+            shopper_id, time in microseconds since 1970, event_id (made of the row where it has none), event_type,
+            item_id.
+        """
+        moment = (in_utc(as_of) - _EPOCH) // pd.Timedelta(microseconds=1)
+        found = self._duck.execute(
+            """
+            SELECT shopper_id, epoch_us(event_time) AS t, coalesce(event_id, concat_ws(' ', t, event_type, item_id)),
+                event_type, item_id
+            FROM interactions WHERE epoch_us(event_time) < $as_of AND epoch_us(event_time) >= $as_of - $width
+            ORDER BY shopper_id
+            """,
+            {"as_of": moment, "width": days * 86_400_000_000},
+        )
+        while rows := found.fetchmany(_BATCH):
+            yield from rows
 
     def close(self) -> None:
         """Let go of memory and temporary files."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import feast
 import yaml
+from feast.data_source import PushMode
 from google.protobuf.message import DecodeError
 
 from configs.settings import Settings
@@ -20,6 +21,7 @@ from features.offline import OfflineTable
 from state.files import write_atomic
 
 PROJECT = "facings"
+ONLINE = PushMode.ONLINE
 _YAML = "feature_store.yaml"
 _REGISTRY = "registry.db"
 _STAMP = "applied"
@@ -27,7 +29,7 @@ _STAMP = "applied"
 
 def declared() -> list[Any]:
     """Every Feast object of the definitions, each once."""
-    kinds = (feast.Entity, feast.FileSource, feast.FeatureView, feast.FeatureService)
+    kinds = (feast.Entity, feast.FileSource, feast.PushSource, feast.FeatureView, feast.FeatureService)
     return [value for value in vars(definitions).values() if isinstance(value, kinds)]
 
 
@@ -43,7 +45,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         online = {
             "type": "redis",
             "connection_string": settings.redis_url,
-            "key_ttl_seconds": longest * 86400,
+            "key_ttl_seconds": round(longest * 86400),
             "skip_dedup": True,
         }
     return {
@@ -104,7 +106,7 @@ def _register(folder: Path) -> feast.FeatureStore:
 
 def _placed(folder: Path) -> list[Any]:
     """Copy the definitions with the sources' paths on this home: Feast's duckdb store takes paths as they are."""
-    objects = copy.deepcopy(declared())
+    objects = copy.deepcopy(declared())  # whole, so that sources within other objects are the same copies
     for value in objects:
         if isinstance(value, feast.FileSource):
             value.file_options.uri = str(folder / value.path)

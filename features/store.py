@@ -21,7 +21,7 @@ from configs.settings import Settings
 from features.frames import ROW, entity_frame, key_frame, typed, view_named, views_of
 from features.history import NOTHING
 from features.offline import OfflineTable, erase, items_of
-from features.tables import VIEWS, View
+from features.tables import VIEWS, View, push_source
 from state.files import exclusive
 
 _CHUNK_ROWS = 20_000
@@ -100,7 +100,7 @@ class FeatureStore:
     def materialise(
         self, end: datetime, *, progress: Callable[[str], None], chunk_rows: int = _CHUNK_ROWS
     ) -> dict[str, int]:
-        """Bring the newest rows at `end` into the online store; return rows per view.
+        """Bring the newest rows at `end` into the online store; return rows per view (0 for one that is pushed).
 
         Written in chunks of `chunk_rows`, so memory does not grow with the table; safe to kill and to repeat.
 
@@ -112,6 +112,27 @@ class FeatureStore:
         store = self._open()
         with self._writing(), self._usable():
             return {name: self._bring_online(store, VIEWS[name], end, progress, chunk_rows) for name in VIEWS}
+
+    def push(self, view: str, rows: Callable[[], pd.DataFrame]) -> int:
+        """Put rows of a pushed view into the online store, through its push source; return how many.
+
+        Args:
+            view: a name of `features.tables.VIEWS`.
+            rows: gives exactly the view's columns. It is called while no forget can run: what it leaves out because
+                the shopper was forgotten by then is not written, and what it gives a later forget finds.
+
+        Raises:
+            UsageError: there is no such view, or it is not pushed.
+        """
+        table = view_named(view)
+        if not table.pushed:
+            raise UsageError(f"The view {view} comes online by materialising; its rows cannot be pushed.")
+        store = self._open()
+        with self._pushing(), self._usable():
+            frame = rows()
+            if len(frame):
+                store.push(push_source(table), frame[table.columns], to=_repository().ONLINE)
+            return len(frame)
 
     def online(self, service: str, ids: Sequence[str] | pd.DataFrame) -> pd.DataFrame:
         """Return the newest features of each id; missing where none are known or what is known has expired.
@@ -153,7 +174,7 @@ class FeatureStore:
         Waits for a run that is computing features. Erase the lake first: a later run computes from what it holds.
         """
         store = self._open()
-        with self.computing(), self._writing(), self._usable():
+        with self.computing(), self._writing(), self._pushing(), self._usable():
             online = _online().erase(store, shopper_id, items_of(self._folder, shopper_id))
             return {"online": online, "offline": erase(self._folder, shopper_id)}
 
@@ -180,7 +201,8 @@ class FeatureStore:
         self, store: Any, view: View, end: datetime, progress: Callable[[str], None], chunk_rows: int
     ) -> int:
         written = 0
-        for chunk in OfflineTable(view, self._folder).latest(end, chunk_rows):
+        chunks = [] if view.pushed else OfflineTable(view, self._folder).latest(end, chunk_rows)
+        for chunk in chunks:
             store.write_to_online_store(view.name, chunk)
             written += len(chunk)
             progress(f"online features of {view.name}: {written} rows")
@@ -195,6 +217,12 @@ class FeatureStore:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         with exclusive(self._folder / ".lock", "feature job", wait=True):
+            yield
+
+    @contextmanager
+    def _pushing(self) -> Iterator[None]:
+        """Not the lock of materialising, which takes minutes: what a shopper does now does not wait for it."""
+        with exclusive(self._folder / ".pushing", "push of live features", wait=True):
             yield
 
     @contextmanager

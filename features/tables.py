@@ -15,6 +15,8 @@ CREATED_TIME = "created_timestamp"
 
 # A row older than this is not shown any more: what a shop knew five weeks ago is not what it knows.
 TTL_DAYS = 35
+# What a shopper does now: without an event for so long, the session is over.
+LIVE_TTL_MINUTES = 30
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,16 @@ class Feature:
 
 @dataclass(frozen=True)
 class View:
-    """One table of features: its name, the ids that key it, its columns and how long a row stays valid (days)."""
+    """One table of features: its name, the ids that key it, its columns and how long a row stays valid (days).
+
+    A view that is `pushed` comes into the online store row by row as events arrive, and not by materialising.
+    """
 
     name: str
     keys: tuple[str, ...]
     features: tuple[Feature, ...]
-    ttl_days: int = TTL_DAYS
+    ttl_days: float = TTL_DAYS
+    pushed: bool = False
 
     @property
     def feature_names(self) -> list[str]:
@@ -51,6 +57,11 @@ class View:
         """Folder of its rows below the home's features; another set of columns is another folder, never a mixture."""
         digest = hashlib.sha256("\n".join(self.columns).encode()).hexdigest()[:8]
         return f"offline/{self.name}-{digest}"
+
+
+def push_source(view: View) -> str:
+    """Name of the Feast source through which rows of a view are pushed."""
+    return f"{view.name}_push"
 
 
 def _number(name: str, unit: str, meaning: str) -> Feature:
@@ -152,8 +163,30 @@ CONTENT_AFFINITY = View(
         _number("content_items_bought_90d", "items", "distinct items shown in a viewed content and bought after it"),
     ),
 )
+# Live features look at a shopper's last so many events, and list so many of a session.
+KEPT_EVENTS, LISTED_EVENTS = 200, 50
+_ROWS = f"JSON list of [id, event_type, microseconds since 1970], the oldest first, at most the last {LISTED_EVENTS}"
+SHOPPER_LIVE = View(
+    "shopper_live",
+    ("shopper_id",),
+    (
+        _text("session_items", _ROWS, "items of the session's events but for those of contents"),
+        _text("session_contents", _ROWS, "contents of the session's events (content_view, like, share, comment)"),
+        _number("session_minutes", "minutes", "since the session's first event; 0 without a session"),
+        _number("session_events", "events", "of the session"),
+        _number("session_looks", "events", "view, click, tap and scan in the session"),
+        _number("session_carts", "events", "add_to_cart in the session"),
+        _number("session_purchases", "events", "purchase in the session"),
+        _number("events_1h", "events", "last hour"),
+        _number("events_24h", "events", "last 24 hours"),
+        _number("purchases_24h", "events", "purchase, last 24 hours"),
+        _number("contents_24h", "events", "content_view, like, share and comment, last 24 hours"),
+    ),
+    ttl_days=LIVE_TTL_MINUTES / (24 * 60),
+    pushed=True,
+)
 
-VIEWS = {view.name: view for view in (SHOPPER, ITEM, STORE, SHOPPER_ITEM, CONTENT_AFFINITY)}
+VIEWS = {view.name: view for view in (SHOPPER, ITEM, STORE, SHOPPER_ITEM, CONTENT_AFFINITY, SHOPPER_LIVE)}
 
 # A service is what one consumer asks for in one call; feature names do not collide within one.
 SERVICES: dict[str, tuple[View, ...]] = {
@@ -161,4 +194,5 @@ SERVICES: dict[str, tuple[View, ...]] = {
     "item": (ITEM,),
     "store": (STORE,),
     "shopper_item": (SHOPPER_ITEM,),
+    "shopper_live": (SHOPPER_LIVE,),
 }

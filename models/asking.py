@@ -37,10 +37,19 @@ class Events:
     Attributes:
         items: columns of the items, the oldest event first; shape (events,), at least one.
         age_days: days from each event to the moment of the request, 0 or above, falling; shape (events,).
+        bought: whether each is a purchase; what was only looked at tells of a taste, and is no repeat; shape (events,).
+        watched: whether each is a content that was watched, which shows the item; shape (events,).
     """
 
     items: IntArray
     age_days: FloatArray
+    bought: BoolArray
+    watched: BoolArray
+
+    def purchases(self) -> Events:
+        """The purchases alone; there may be none."""
+        kept = self.bought
+        return Events(self.items[kept], self.age_days[kept], self.bought[kept], self.watched[kept])
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,8 @@ def group_events(
 ) -> tuple[list[Events], int]:
     """The events of each asked shopper, oldest first, and how many of all name an unknown item.
 
+    Without a column event_type, all are purchases.
+
     Raises:
         UsageError: an event lies after `now`.
     """
@@ -106,12 +117,16 @@ def group_events(
         raise UsageError(f"{int((times > moment).sum())} events lie after {moment}; give a later `now`.")
     columns = item_ids.get_indexer(pd.Index(events["item_id"].astype(str), dtype=object)).astype(np.int64)
     ages = ((moment - times).dt.total_seconds() / 86_400).to_numpy(np.float64)
+    every = pd.Series("purchase", index=events.index)
+    kinds = events.get("event_type", every).to_numpy(dtype=object)
+    bought, watched = (np.asarray(kinds == kind, dtype=bool) for kind in ("purchase", "content_view"))
     owners = asked.get_indexer(pd.Index(events["shopper_id"].astype(str), dtype=object))
     order = np.lexsort((-ages, owners))
     order = order[columns[order] >= 0]
     bounds = np.searchsorted(owners[order], np.arange(len(asked) + 1))
     own = [order[start:end] for start, end in pairwise(bounds)]
-    return [Events(columns[part], ages[part]) for part in own], int((columns < 0).sum())
+    grouped = [Events(columns[part], ages[part], bought[part], watched[part]) for part in own]
+    return grouped, int((columns < 0).sum())
 
 
 def select(

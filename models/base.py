@@ -159,11 +159,12 @@ class Recommender(ABC):
         A known shopper's events come on top of what the model was trained on; of an unknown one they are all there is.
 
         Args:
-            events: shopper_id, item_id, event_time (UTC), in any order; every shopper named here is served, in the
-                order of their first row. Events of unknown items are ignored and counted.
+            events: shopper_id, item_id, event_time (UTC) and where known event_type (without it, each is a purchase),
+                in any order; every shopper named here is served, in the order of their first row. Events of unknown
+                items are ignored and counted. What was not bought tells of a taste and makes no repeat.
             k: length of the lists, as in `recommend`.
             now: the moment of the request; None: that of the newest event. Later events are refused.
-            new_only: leave out what the shopper bought before and what the events name.
+            new_only: leave out what the shopper bought before, also in these events.
             candidates, exclude, attributes, explain: as in `recommend`.
 
         Returns:
@@ -318,13 +319,16 @@ class Recommender(ABC):
     def _explain_fold_in(
         self, shopper_rows: IntArray, events: Sequence[Events], columns: IntArray
     ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
-        """As `_explain`, for lists made from newest events: what these name was bought before, too."""
+        """As `_explain`, for lists made from newest events: what these bought or watched is told, too."""
         reasons = np.full(columns.shape, str(Reason.SIMILAR_TASTE), dtype=object)
         about = np.full(columns.shape, "", dtype=object)
         had = np.array([len(bought_by(self.history, row)) > 0 for row in shopper_rows], dtype=bool)
         reasons[had], about[had] = self._explain(shopper_rows[had], columns[had])
         for line, own in enumerate(events):
-            named = np.isin(columns[line], own.items)
+            repeat = np.isin(reasons[line], (str(Reason.BOUGHT_BEFORE), str(Reason.DUE_AGAIN)))
+            seen = np.isin(columns[line], own.items[own.watched]) & ~repeat
+            named = np.isin(columns[line], own.items[own.bought])
+            reasons[line, seen], about[line, seen] = str(Reason.WATCHED), ""
             reasons[line, named], about[line, named] = str(Reason.BOUGHT_BEFORE), ""
         return reasons, about
 
@@ -375,7 +379,7 @@ class Recommender(ABC):
         if request.new_only or not self.capabilities.repeats:
             unwanted = [bought_by(self.history, row) for row in rows]
             if events is not None:
-                unwanted = [np.r_[own, new.items] for own, new in zip(unwanted, events, strict=True)]
+                unwanted = [np.r_[own, new.items[new.bought]] for own, new in zip(unwanted, events, strict=True)]
         if scores is None:
             gone = left_out(self.item_ids, ids, request, unwanted)
             columns, values = self._select(rows, request.k, request.allowed, gone)

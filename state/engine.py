@@ -38,9 +38,12 @@ def open_engine(uri: str) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _tune_sqlite)
     package = import_module("state")
-    for module in iter_modules(package.__path__):
-        import_module(f"state.{module.name}")
+    modules = [import_module(f"state.{module.name}") for module in iter_modules(package.__path__)]
     try:
+        with engine.begin() as connection:
+            for module in modules:
+                if hasattr(module, "upgrade"):
+                    module.upgrade(connection)
         metadata.create_all(engine)
     except OperationalError as error:
         raise FacingsError(

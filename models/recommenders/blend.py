@@ -102,17 +102,18 @@ class Blend(Recommender):
         return self._rates(bought, self._repeats._score(shopper_rows), self._discovery._score(shopper_rows))
 
     def _score_fold_in(self, shopper_rows: IntArray, events: Sequence[Events], attributes: pd.DataFrame) -> FloatArray:
-        """Both parts fold in; what the events name is a repeat."""
+        """Both parts fold in; what the events bought is a repeat, and what they only looked at tells of a taste."""
         for part in (self._repeats, self._discovery):
             if not part.capabilities.fold_in:
                 raise UsageError(f"Part {part.name} of the blend cannot take new events without training; retrain it.")
         known = np.flatnonzero(shopper_rows >= 0)
         line, column = self.history[shopper_rows[known]].nonzero()
-        new = np.repeat(np.arange(len(events)), [len(own.items) for own in events])
-        lines, columns = np.r_[known[line], new], np.r_[column, np.concatenate([own.items for own in events])]
+        purchases = [own.purchases() for own in events]
+        new = np.repeat(np.arange(len(events)), [len(own.items) for own in purchases])
+        lines, columns = np.r_[known[line], new], np.r_[column, np.concatenate([own.items for own in purchases])]
         return self._rates(
             (lines, columns),
-            self._repeats._score_fold_in(shopper_rows, events, attributes),
+            self._repeats._score_fold_in(shopper_rows, purchases, attributes),
             self._discovery._score_fold_in(shopper_rows, events, attributes),
         )
 

@@ -253,7 +253,8 @@ class LightFM(Recommender):
         vectors += self._offset(after)
         scores = self._product(vectors)
         if not self.config.repeats:
-            scores[after.nonzero()] = -np.inf
+            bought = before.maximum(self._named([own.purchases() for own in events]))
+            scores[bought.nonzero()] = -np.inf
         return scores
 
     def _offset(self, histories: sparse.csr_matrix) -> Float32Array:

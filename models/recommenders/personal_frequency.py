@@ -58,10 +58,10 @@ class PersonalFrequency(Recommender):
         return scores
 
     def _score_fold_in(self, shopper_rows: IntArray, events: Sequence[Events], attributes: pd.DataFrame) -> FloatArray:
-        """By the counts of the history and of the events, which decay from the moment of the request."""
+        """By the counts of the history and of the purchases, which decay from the moment of the request."""
         scores = np.tile(self._filling(), (len(shopper_rows), 1))
         decay = self.config.decay_days or np.inf
-        for line, (row, new) in enumerate(zip(shopper_rows, events, strict=True)):
+        for line, (row, new) in enumerate(zip(shopper_rows, (own.purchases() for own in events), strict=True)):
             columns, frequency = self._own(row)
             items, place = np.unique(np.concatenate([columns, new.items]), return_inverse=True)
             counts = np.bincount(place, np.concatenate([frequency, np.exp(-new.age_days / decay)]))

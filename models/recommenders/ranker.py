@@ -32,7 +32,9 @@ from models.candidates import SOURCES
 from models.dataset import Dataset, FloatArray, IntArray
 from models.evidence import Rules
 from models.explain import Evidence
+from models.history import bought_by
 from models.parts import Part
+from models.ranking import top_k
 from models.ranking_features.forest import Forest, Trees
 from models.ranking_features.past import Past, rank_within
 from models.ranking_features.windows import (
@@ -44,6 +46,10 @@ from models.ranking_features.windows import (
     repeat_examples,
 )
 from models.registry import create, load
+
+# Reciprocal rank fusion: a rank counts 1 / (60 + rank). Cormack, Clarke and Büttcher, SIGIR 2009.
+_FUSION = 60
+_STEP = 1e-9
 
 
 class CandidatePart(Part):
@@ -215,12 +221,44 @@ class Ranker(Recommender):
                 scores[line, self._slates.indices[own]] = self._slates.data[own]
 
     def _score_fold_in(self, shopper_rows: IntArray, events: Sequence[Events], attributes: pd.DataFrame) -> FloatArray:
-        """The fallback folds in; a known shopper's candidates stay above, in the order of the last training."""
+        """The fallback folds in, and a known shopper's discoveries follow both its order and that of the trees.
+
+        Repeats keep their probabilities. The discoveries are those of the trees and as many that the fallback ranks
+        highest now, in the order of the fused ranks; the k-th of them gets the k-th highest probability, so that they
+        stay comparable with the repeats.
+        """
         if not self._fallback.capabilities.fold_in:
             raise UsageError(f"The fallback {self._fallback.name} cannot take new events without training; retrain it.")
-        scores = _below_zero(self._fallback._score_fold_in(shopper_rows, events, attributes))
+        fresh = self._fallback._score_fold_in(shopper_rows, events, attributes)
+        scores = _below_zero(fresh)
         self._set_candidates(scores, shopper_rows)
+        for line in np.flatnonzero(shopper_rows >= 0):
+            self._fuse(scores[line], fresh[line], int(shopper_rows[line]), events[line])
         return scores
+
+    def _fuse(self, scores: FloatArray, fresh: FloatArray, row: int, events: Events) -> None:
+        """Order one shopper's discoveries anew in `scores`, where their candidates are; `fresh` is the fallback's."""
+        own = slice(self._slates.indptr[row], self._slates.indptr[row + 1])
+        repeats = np.union1d(bought_by(self.history, row), events.items[events.bought])
+        trained, chances = self._slates.indices[own].astype(np.int64), self._slates.data[own]
+        new = ~np.isin(trained, repeats)
+        trained, chances = trained[new], chances[new]
+        if not len(trained):
+            return
+        order = np.argsort(-chances, kind="stable")
+        trained, chances = trained[order], chances[order]
+        open_now = np.where(self.recommendable, fresh, -np.inf)
+        open_now[repeats] = -np.inf
+        best = top_k(open_now[None], len(trained))[0][0]
+        best = best[best >= 0]
+        columns = np.union1d(trained, best)
+        fused = np.zeros(len(columns))
+        for ranked in (trained, best):
+            fused[np.searchsorted(columns, ranked)] += 1 / (_FUSION + np.arange(1, len(ranked) + 1))
+        ordered = columns[np.lexsort((columns, -fused))]
+        scores[ordered] = np.append(chances, np.full(len(ordered) - len(chances), chances[-1]))
+        # Of equal chances the order tells; the steps are far below any difference between two chances.
+        scores[ordered] *= 1 - _STEP * np.arange(len(ordered))
 
     def _score_cold(self, attributes: pd.DataFrame) -> FloatArray:
         return _below_zero(self._fallback._score_cold(attributes))

@@ -213,7 +213,7 @@ class Sequential(Recommender):
             vector = torch.cat([network(*arguments)[0, -1] for network in self._networks]).float().numpy()
             scores[line] = self._product(vector[None], 1)
             if not self.config.repeats:
-                scores[line, np.concatenate([bought_by(self.history, int(row)), own.items])] = -np.inf
+                scores[line, np.concatenate([bought_by(self.history, int(row)), own.items[own.bought]])] = -np.inf
         return scores
 
     def _score_cold(self, attributes: pd.DataFrame) -> FloatArray:

@@ -110,6 +110,7 @@ def _history(settings: Settings, lake: Tables) -> History:
         contents=files("contents"),
         content_views=files("content_views"),
         currency=settings.currency,
+        idle_minutes=settings.session_idle_minutes,
     )
 
 

@@ -7,10 +7,11 @@ import pkgutil
 import shutil
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from feast import Entity, FeatureService, FeatureView, FileSource
+from feast import Entity, FeatureService, FeatureView, FileSource, PushSource
 from feast.repo_operations import get_repo_files
 
 import features
@@ -18,7 +19,7 @@ from features import definitions, repository, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "features"
-KINDS = (Entity, FileSource, FeatureView, FeatureService)
+KINDS = (Entity, FileSource, PushSource, FeatureView, FeatureService)
 
 
 def test_feast_imports_definitions_and_no_other_file() -> None:
@@ -70,7 +71,8 @@ def test_a_feast_view_has_the_tables_keys_features_and_time_to_live(name: str) -
     table = tables.VIEWS[name]
     assert [column.name for column in view.entity_columns] == list(table.keys)
     assert [feature.name for feature in view.features] == table.feature_names
-    assert view.ttl is not None and view.ttl.days == table.ttl_days
+    assert view.ttl == timedelta(days=table.ttl_days)
+    assert (view.stream_source is not None) == table.pushed
     assert view.batch_source.created_timestamp_column == tables.CREATED_TIME
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from features.shopper_item import MOST_ITEMS, WITHIN_DAYS
-from features.tables import SERVICES, TTL_DAYS, VIEWS, View
+from features.tables import KEPT_EVENTS, LIVE_TTL_MINUTES, SERVICES, TTL_DAYS, VIEWS, View
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "features.md").read_text()
 
@@ -25,7 +25,9 @@ def test_the_reference_names_every_service() -> None:
 
 
 def test_the_reference_states_the_limits_that_hold() -> None:
-    assert {view.ttl_days for view in VIEWS.values()} == {TTL_DAYS}
+    assert {view.ttl_days for view in VIEWS.values() if not view.pushed} == {TTL_DAYS}
+    assert {view.ttl_days * 24 * 60 for view in VIEWS.values() if view.pushed} == {LIVE_TTL_MINUTES}
     text = " ".join(PAGE.split())
-    assert f"shown for {TTL_DAYS} days" in text
+    assert f"shown for {TTL_DAYS} days" in text and f"`shopper_live` for {LIVE_TTL_MINUTES} minutes" in text
+    assert f"the shopper's last {KEPT_EVENTS} events" in text
     assert f"within the last {WITHIN_DAYS} days, at most {MOST_ITEMS} for each shopper" in text

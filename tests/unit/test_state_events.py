@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,16 @@ import pytest
 from sqlalchemy import Engine, text
 
 from state.engine import open_engine
-from state.events import append_events, count_waiting, erase_events, mark_taken, waiting_events
+from state.events import (
+    append_batches,
+    append_events,
+    count_waiting,
+    erase_events,
+    events_after,
+    events_of_shopper,
+    mark_taken,
+    waiting_events,
+)
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -60,6 +71,48 @@ def test_of_batches_at_the_same_time_each_id_counts_once(engine: Engine) -> None
     with ThreadPoolExecutor(8) as pool:
         kept = list(pool.map(lambda _: append_events(engine, rows, NOW), range(16)))
     assert sum(kept) == len(rows) == count_waiting(engine)
+
+
+def test_of_several_batches_in_one_write_each_is_told_what_of_it_was_new(engine: Engine) -> None:
+    append_events(engine, [_row("known")], NOW)
+    batches = [[_row("a"), _row("known")], [], [_row("b"), _row("a"), _row("b")]]
+    assert append_batches(engine, batches, NOW) == [[0], [], [0]]
+    assert append_batches(engine, batches, NOW) == [[], [], []]
+
+
+def test_who_has_read_up_to_a_number_goes_on_behind_it_even_after_rows_were_erased(engine: Engine) -> None:
+    append_events(engine, [_row("a"), _row("b", shopper="other")], NOW)
+    rows, reached = events_after(engine, 0, limit=1)
+    assert [row["event_id"] for row in rows] == ["a"]
+    rows, reached = events_after(engine, reached, limit=10)
+    assert [row["event_id"] for row in rows] == ["b"]
+    assert erase_events(engine, "other") == 1  # the last number: it must not be given again
+    append_events(engine, [_row("c"), _row("d")], NOW)
+    mark_taken(engine, ["c"])
+    rows, reached = events_after(engine, reached, limit=10)
+    assert [row["event_id"] for row in rows] == ["d"]
+    assert events_after(engine, reached, limit=10) == ([], reached)
+    assert [row["event_id"] for row in events_of_shopper(engine, "a", limit=1)] == ["d"]
+
+
+def test_a_table_of_an_earlier_version_is_taken_over_with_all_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    with closing(sqlite3.connect(path)) as old, old:
+        old.executescript(
+            """
+            CREATE TABLE events (event_id VARCHAR(2100) NOT NULL PRIMARY KEY, shopper_id VARCHAR(2100) NOT NULL,
+                body TEXT NOT NULL, received_at DATETIME NOT NULL, taken BOOLEAN NOT NULL);
+            CREATE INDEX events_waiting ON events (taken);
+            CREATE INDEX events_by_shopper ON events (shopper_id);
+            INSERT INTO events VALUES ('b', 's', '{"event_id":"b"}', '2026-06-01 00:00:01.000000', 0),
+                ('a', 's', '{}', '2026-06-01 00:00:00.000000', 1);
+            """
+        )
+    for _ in range(2):
+        engine = open_engine(f"sqlite:///{path}")
+        assert waiting_events(engine) == [{"event_id": "b"}]
+        assert append_events(engine, [_row("a"), _row("b")], NOW) == 0
+    assert events_after(engine, 1, limit=9) == ([{"event_id": "b"}], 2)
 
 
 def test_taken_rows_are_known_again_and_their_content_is_gone(engine: Engine) -> None:
