@@ -232,7 +232,7 @@ class Ranker(Recommender):
         fresh = self._fallback._score_fold_in(shopper_rows, events, attributes)
         scores = _below_zero(fresh)
         self._set_candidates(scores, shopper_rows)
-        for line in np.flatnonzero(shopper_rows >= 0):
+        for line in np.flatnonzero(shopper_rows >= 0).tolist():
             self._fuse(scores[line], fresh[line], int(shopper_rows[line]), events[line])
         return scores
 
