@@ -13,6 +13,7 @@ import pandas as pd
 from scipy import sparse
 
 from configs.errors import FacingsError
+from models.content_links import content_links
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -37,8 +38,9 @@ class Dataset:
             back to an earlier moment must leave them out.
         promotions: store_id, item_id, starts, ends (UTC), display, mailer: advertising, past and, where the recipe lets
             the model know the plan, future; None: nothing is known of it.
-        watched: shopper_id, content_id, item_id, event_time: who watched which content before `as_of`, a row for each
-            item that the content is linked to; None: nothing is known of it.
+        watched: shopper_id, content_id, event_type, event_time, engagement (above 0, see `features.engagement`): what
+            shoppers did with contents before `as_of`; every shopper of it is in `shoppers`. None: nothing is known.
+        contents: content_id and where known title, tags, item_ids (lists parted by `|`): those of `watched`.
     """
 
     interactions: pd.DataFrame
@@ -51,6 +53,7 @@ class Dataset:
     dated_attributes: tuple[str, ...] = ()
     promotions: pd.DataFrame | None = None
     watched: pd.DataFrame | None = None
+    contents: pd.DataFrame | None = None
 
     @classmethod
     def build(
@@ -66,6 +69,7 @@ class Dataset:
         never_recommend: Sequence[str] = (),
         promotions: pd.DataFrame | None = None,
         watched: pd.DataFrame | None = None,
+        contents: pd.DataFrame | None = None,
     ) -> Dataset:
         """Check and complete the tables.
 
@@ -79,7 +83,7 @@ class Dataset:
             dated_attributes: those of them that are computed at `as_of`.
             never_recommend: roots of category paths (compared without case) whose items are never recommended.
             promotions: see the attribute; which future ones may be known is the caller's to decide.
-            watched: see the attribute.
+            watched, contents: see the attributes.
 
         Raises:
             FacingsError: nothing to learn from, a row from the future, a repeated id or an unknown column.
@@ -94,7 +98,8 @@ class Dataset:
         if watched is not None and (watched["event_time"] >= as_of).any():
             raise FacingsError(f"A content was watched at {as_of} or later; a model must not see it.")
         items = _complete(items, interactions["item_id"], "item_id", item_content)
-        shoppers = _complete(shoppers, interactions["shopper_id"], "shopper_id", shopper_attributes)
+        seen = [interactions["shopper_id"], *([] if watched is None else [watched["shopper_id"]])]
+        shoppers = _complete(shoppers, pd.concat(seen), "shopper_id", shopper_attributes)
         return cls(
             interactions=interactions.reset_index(drop=True),
             items=items,
@@ -106,6 +111,7 @@ class Dataset:
             dated_attributes=tuple(dated_attributes),
             promotions=promotions,
             watched=watched,
+            contents=contents,
         )
 
     @property
@@ -134,6 +140,18 @@ class Dataset:
     def shopper_rows(self) -> IntArray:
         """Row in `shoppers` for each interaction; shape (interactions,)."""
         return _rows(self.shopper_ids, self.interactions["shopper_id"])
+
+    @property
+    def knows_contents(self) -> bool:
+        """Whether anybody watched any content that is described."""
+        tables = (self.watched, self.contents)
+        return all(table is not None and not table.empty for table in tables)
+
+    @cached_property
+    def content_links(self) -> pd.DataFrame:
+        """Which items each content is about; see `models.content_links`."""
+        empty = pd.DataFrame({"content_id": pd.Series([], dtype=object)})
+        return content_links(empty if self.contents is None else self.contents, self.items)
 
     @cached_property
     def age_days(self) -> FloatArray:

@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import sparse
 
+from features.engagement import VIEWS
 from models.dataset import BoolArray, Dataset, FloatArray, IntArray
 from models.profiles import baskets
 
@@ -39,6 +40,7 @@ class Rules(BaseModel):
     category_purchases: int = Field(2, ge=1, description="new: the shopper's purchases in the item's category")
     store_items: int = Field(50, ge=1, description="popular in store: among so many best sold of late")
     store_purchases: int = Field(5, ge=1, description="popular in store: purchases of the item there of late")
+    contents: int = Field(50, ge=1, description="watched: contents kept for a shopper, those watched last")
 
 
 def entries(dataset: Dataset, history: sparse.csr_matrix) -> IntArray:
@@ -221,17 +223,30 @@ def stores(dataset: Dataset, rules: Rules) -> tuple[npt.NDArray[np.int32], spars
     return main, _pattern(counts, (place < rules.store_items) & (counts.data >= rules.store_purchases)), names
 
 
-def watched(dataset: Dataset, rules: Rules) -> tuple[sparse.csr_matrix, list[str]]:
-    """1 + the number of the content linked to an item that a shopper watched last of late; and the contents' names."""
-    shape = (len(dataset.shoppers), len(dataset.items))
+def watched(dataset: Dataset, rules: Rules) -> tuple[sparse.csr_matrix, sparse.csr_matrix, list[str]]:
+    """What each shopper watched of late, which items each content is linked to, and the contents' names.
+
+    Returns:
+        shoppers × contents: 1 for the content watched first, 2 for the next …, the last `rules.contents` of each; of
+        contents watched at one moment the order is that of their ids. contents × items: the weight of the strongest
+        link. The contents' ids.
+    """
+    if not dataset.knows_contents:
+        nothing = sparse.csr_matrix((len(dataset.shoppers), 0), dtype=np.int32)
+        return nothing, sparse.csr_matrix((0, len(dataset.items)), dtype=np.float32), []
     table: Any = dataset.watched
-    if table is None or table.empty:
-        return sparse.csr_matrix(shape, dtype=np.int32), []
     age = (dataset.as_of - table["event_time"]).dt.total_seconds() / 86_400
-    table = table[age <= rules.recent_days].sort_values(["event_time", "content_id"], kind="stable")
-    table = table.drop_duplicates(["shopper_id", "item_id"], keep="last")
+    # A like may be given to a title: it tells of an interest, not that the content was watched.
+    table = table[(age <= rules.recent_days) & table["event_type"].isin(VIEWS)]
+    table = table.sort_values(["event_time", "content_id"], kind="stable")
+    table = table.drop_duplicates(["shopper_id", "content_id"], keep="last").groupby("shopper_id").tail(rules.contents)
+    names = sorted(map(str, table["content_id"].unique()))
     rows = dataset.shopper_ids.get_indexer(pd.Index(table["shopper_id"].astype(str), dtype=object))
-    columns = dataset.item_ids.get_indexer(pd.Index(table["item_id"].astype(str), dtype=object))
-    known = (rows >= 0) & (columns >= 0)
-    content, names = codes(table["content_id"][known], int(known.sum()))
-    return sparse.coo_matrix((content + 1, (rows[known], columns[known])), shape=shape).tocsr(), names
+    columns = pd.Index(names, dtype=object).get_indexer(pd.Index(table["content_id"].astype(str), dtype=object))
+    order = table.groupby("shopper_id").cumcount().to_numpy(np.int32) + 1
+    seen = sparse.coo_matrix((order, (rows, columns)), shape=(len(dataset.shoppers), len(names))).tocsr()
+    strongest = dataset.content_links.groupby(["content_id", "item_id"], as_index=False)["weight"].max()
+    content = pd.Index(names, dtype=object).get_indexer(pd.Index(strongest["content_id"].astype(str), dtype=object))
+    item = dataset.item_ids.get_indexer(pd.Index(strongest["item_id"], dtype=object))
+    cells = (strongest["weight"].to_numpy(np.float32)[content >= 0], (content[content >= 0], item[content >= 0]))
+    return seen, sparse.coo_matrix(cells, shape=(len(names), len(dataset.items))).tocsr(), names

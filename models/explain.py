@@ -61,7 +61,8 @@ class Evidence:
         self._bought = sparse.csr_matrix((0, 0), dtype=bool)  # shoppers × categories
         self._store_of: npt.NDArray[np.int32] = np.zeros(0, np.int32)  # of each shopper
         self._best = sparse.csr_matrix((0, 0), dtype=bool)  # stores × items
-        self._watched = sparse.csr_matrix((0, 0), dtype=np.int32)  # shoppers × items: 1 + content
+        self._watched = sparse.csr_matrix((0, 0), dtype=np.int32)  # shoppers × contents: 1 for the first watched, …
+        self._linked = sparse.csr_matrix((0, 0), dtype=np.float32)  # contents × items: weight of the link
         self._names: dict[str, list[str]] = {name: [] for name in _NAMES}
 
     @classmethod
@@ -87,7 +88,7 @@ class Evidence:
         found._bought = evidence.often(of_categories, rules.category_purchases)
         found._new = evidence.new_items(dataset, rules)
         found._store_of, found._best, stores = evidence.stores(dataset, rules)
-        found._watched, contents = evidence.watched(dataset, rules)
+        found._watched, found._linked, contents = evidence.watched(dataset, rules)
         found._names = dict(zip(_NAMES, (makers, categories, stores, contents), strict=True))
         return found
 
@@ -120,6 +121,8 @@ class Evidence:
             lately = bought[(flags & _RECENT) > 0]
             recent[lately] = True
             self._tell(_Shown(shown, columns[line, shown]), int(row), recent, item_ids, codes[line], about[line])
+            known = self._watched, self._linked, self._names["contents"]
+            tell_watched(*known, int(row), columns[line], codes[line], about[line])
             recent[lately] = False
             found, where = _lookup(bought, columns[line, shown])
             codes[line, shown[found]] = str(Reason.BOUGHT_BEFORE)
@@ -144,9 +147,6 @@ class Evidence:
         _write(codes, about, shown.place[liked], Reason.MAKER_YOU_LIKE, _named(self._names["makers"], maker[liked]))
         line, partner = self._strongest(shown.column, recent)
         _write(codes, about, shown.place[line], Reason.GOES_WITH, item_ids[partner].to_numpy(dtype=object))
-        seen, where = _lookup(_indices(self._watched, row), shown.column)
-        content = self._watched.data[self._watched.indptr[row] + where[seen]] - 1
-        _write(codes, about, shown.place[seen], Reason.WATCHED, _named(self._names["contents"], content))
 
     def _strongest(self, columns: IntArray, recent: BoolArray) -> tuple[IntArray, IntArray]:
         """Which items have a partner bought of late, and the partner of the highest lift; of equals the first."""
@@ -181,11 +181,12 @@ class Evidence:
             "new": self._new,
             "store_of": self._store_of,
         }
-        for name in ("partners", "liked", "bought", "best", "watched"):
+        for name in ("partners", "liked", "bought", "best", "watched", "linked"):
             matrix = getattr(self, f"_{name}")
             arrays[f"{name}_indptr"] = matrix.indptr.astype(np.int64)
             arrays[f"{name}_indices"] = matrix.indices.astype(np.int32)
-        arrays["partners_lift"], arrays["watched_content"] = self._partners.data, self._watched.data
+        arrays["partners_lift"] = self._partners.data
+        arrays["watched_order"], arrays["linked_weight"] = self._watched.data, self._linked.data
         for name in _NAMES:
             arrays[name] = np.asarray(self._names[name], dtype=np.str_) if self._names[name] else np.zeros(0, np.str_)
         return {f"{prefix}{name}": array for name, array in arrays.items()}
@@ -195,26 +196,50 @@ class Evidence:
         """Take back what `state` gave.
 
         Raises:
-            FacingsError: there is none; the model is of a version that kept no evidence.
+            FacingsError: the model is of a version that kept other evidence or none.
         """
         found = cls()
-        if f"{prefix}flags" not in arrays:
+        if f"{prefix}flags" not in arrays or f"{prefix}linked_indptr" not in arrays:
             raise FacingsError(
-                "The model was trained by a version that kept no evidence; train again with `facings retrain`."
+                "The model was trained by a version that kept other evidence; train again with `facings retrain`."
             )
         arrays = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
         for name in ("flags", "maker_of", "category_of", "new", "store_of"):
             setattr(found, f"_{name}", np.asarray(arrays[name]))
         found._names = {name: [str(value) for value in arrays[name]] for name in _NAMES}
         items = len(found._maker_of)
-        width = {"partners": items, "liked": len(found._names["makers"]), "best": items, "watched": items}
-        width["bought"] = len(found._names["categories"])
-        values = {"partners": "partners_lift", "watched": "watched_content"}
+        width = {"partners": items, "liked": len(found._names["makers"]), "best": items, "linked": items}
+        width |= {"bought": len(found._names["categories"]), "watched": len(found._names["contents"])}
+        values = {"partners": "partners_lift", "watched": "watched_order", "linked": "linked_weight"}
         for name, columns in width.items():
             indptr, indices = np.asarray(arrays[f"{name}_indptr"]), np.asarray(arrays[f"{name}_indices"])
             data = np.asarray(arrays[values[name]]) if name in values else np.ones(len(indices), dtype=bool)
             setattr(found, f"_{name}", sparse.csr_matrix((data, indices, indptr), shape=(len(indptr) - 1, columns)))
         return found
+
+
+def tell_watched(
+    watched: sparse.csr_matrix,
+    linked: sparse.csr_matrix,
+    names: Sequence[str],
+    row: int,
+    columns: IntArray,
+    codes: Objects,
+    about: Objects,
+) -> None:
+    """Write where a shown item is linked to a content that this shopper watched; about the one watched last.
+
+    Args:
+        watched, linked, names: as `evidence.watched` gives them.
+        row: the shopper.
+        columns: the items shown, -1: none; shape (k,).
+        codes, about: of the items shown; they are written to; shape (k,).
+    """
+    places = np.flatnonzero(columns >= 0)
+    contents = _indices(watched, row)
+    for content in contents[np.argsort(watched.data[watched.indptr[row] : watched.indptr[row + 1]])]:
+        told, _ = _lookup(_indices(linked, content), columns[places])
+        _write(codes, about, places[told], Reason.WATCHED, names[content])
 
 
 def _indices(matrix: sparse.csr_matrix, row: int) -> IntArray:

@@ -30,6 +30,7 @@ from models.explain import Evidence
 from models.parts import Part
 from models.ranking import top_k
 from models.registry import create, load
+from models.watch_only import WatchOnly
 
 # Both parts score so many shoppers at a time: merging takes several arrays of shoppers × items.
 _ROWS = 64
@@ -40,6 +41,9 @@ class BlendConfig(RecommenderConfig):
 
     repeats: Part = Part(recommender="personal_frequency")
     discovery: Part = Part(recommender="lightfm")
+    watched: Part | None = Field(
+        Part(recommender="watched_topics"), description="serves who watched contents and never bought; none: nobody is"
+    )
     trend_weight: float = Field(0.0, ge=0, description="power of (1 + recent shoppers) by which a repeat's score grows")
     trend_days: float = Field(7.0, gt=0, description="how many days back is recent")
     repeat_scale: float = Field(0.1, gt=0, description="a repeat's rate is scale × score ** power")
@@ -63,12 +67,14 @@ class Blend(Recommender):
         self._evidence = Evidence()
         self._repeats = create(config.repeats.recommender, config.repeats.config)
         self._discovery = create(config.discovery.recommender, config.discovery.config)
+        self._watch_only = WatchOnly()
 
     def save(self, folder: Path) -> None:
         """Write each part into a folder of its own below `folder`, which holds what the whole keeps."""
         super().save(folder)
         self._repeats.save(folder / "repeats")
         self._discovery.save(folder / "discovery")
+        self._watch_only.save(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -80,6 +86,7 @@ class Blend(Recommender):
         model = super().load(folder)
         model._repeats = load(folder / "repeats")
         model._discovery = load(folder / "discovery")
+        model._watch_only.load(folder)
         return model
 
     def _fit(self, dataset: Dataset, seed: int) -> None:
@@ -89,11 +96,13 @@ class Blend(Recommender):
         self._repeats.fit(dataset, seed=seed)
         self._discovery.fit(dataset, seed=seed)
         self._evidence = Evidence.learn(dataset, self.history, self.config.reasons)
+        self._watch_only.fit(self.config.watched, dataset, self.history, seed)
 
     def _score(self, shopper_rows: IntArray) -> FloatArray:
         scores = np.empty((len(shopper_rows), len(self.item_ids)))
         for start in range(0, len(shopper_rows), _ROWS):
             scores[start : start + _ROWS] = self._merge(shopper_rows[start : start + _ROWS])
+        self._watch_only.set_scores(scores, shopper_rows)
         return scores
 
     def _merge(self, shopper_rows: IntArray) -> FloatArray:
@@ -155,20 +164,23 @@ class Blend(Recommender):
     ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
         """By the evidence; where there is none, the discovery part's reason."""
         otherwise = self._discovery._reasons(shopper_rows, columns)
+        self._watch_only.set_reasons(otherwise, shopper_rows, columns)
         return self._evidence.reasons(self.history, self.item_ids, shopper_rows, columns, otherwise)
 
     def _cold_reasons(self, attributes: pd.DataFrame, columns: IntArray) -> npt.NDArray[np.object_]:
         return self._discovery._cold_reasons(attributes, columns)
 
     def _state(self) -> tuple[dict[str, Any], Arrays]:
-        return {}, {"trend": self._trend, **self._evidence.state()}
+        return {}, {"trend": self._trend, "watch_only": self._watch_only.served, **self._evidence.state()}
 
     def _restore(self, state: dict[str, Any], arrays: Arrays) -> None:
         self._trend = np.asarray(arrays["trend"])
         self._evidence = Evidence.restore(arrays)
+        self._watch_only.served = np.asarray(arrays["watch_only"])
 
     def _keep_shoppers(self, rows: IntArray) -> None:
         gone = self.shopper_ids.delete(rows).tolist()
         self._evidence.keep_shoppers(rows, self.history)
+        self._watch_only.keep_shoppers(rows, gone)
         self._repeats.forget(gone)
         self._discovery.forget(gone)

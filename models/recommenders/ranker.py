@@ -7,7 +7,8 @@ a binary model the probabilities. The k-th in the order gets the k-th highest pr
 
 Scores of all candidates are made when it is trained, with all that is known then, and kept for each shopper: serving
 reads them. Items that are no candidate follow below, as the fallback recommender ranks them; it also serves shoppers
-who were not in the training data and ranks items that nobody bought. A shop too young to have a past window gets
+who were not in the training data and ranks items that nobody bought. Who watched contents and never bought is served by
+a recommender of its own (`watched`). A shop too young to have a past window gets
 repeats by decayed frequency and everything else from the fallback; `learned` tells.
 
 LambdaRank: Burges, "From RankNet to LambdaRank to LambdaMART: an overview", Microsoft Research, 2010.
@@ -46,6 +47,7 @@ from models.ranking_features.windows import (
     repeat_examples,
 )
 from models.registry import create, load
+from models.watch_only import WatchOnly
 
 # Reciprocal rank fusion: a rank counts 1 / (60 + rank). Cormack, Clarke and Büttcher, SIGIR 2009.
 _FUSION = 60
@@ -62,6 +64,9 @@ class RankerConfig(RecommenderConfig):
     """Where candidates come from, what the trees learn from and how they are grown."""
 
     fallback: Part = Part(recommender="lightfm")
+    watched: Part | None = Field(
+        Part(recommender="watched_topics"), description="serves who watched contents and never bought; none: nobody is"
+    )
     parts: dict[str, CandidatePart] = Field(default_factory=dict, description="more recommenders, by a name of yours")
     crosses: tuple[tuple[str, str], ...] = Field(
         (), description="pairs of content columns (category_1 … category_3 are its levels) that are also one group"
@@ -117,6 +122,7 @@ class Ranker(Recommender):
         self._importance: dict[str, dict[str, float]] = {}
         self._windows = 0
         self._evidence = Evidence()
+        self._watch_only = WatchOnly()
 
     @property
     def learned(self) -> bool:
@@ -133,6 +139,7 @@ class Ranker(Recommender):
     def _fit(self, dataset: Dataset, seed: int) -> None:
         self._fallback.fit(dataset, seed=seed)
         self._evidence = Evidence.learn(dataset, self.history, self.config.reasons)
+        self._watch_only.fit(self.config.watched, dataset, self.history, seed)
         past = Past.read(dataset, self.config.crosses)
         repeats, new = self._examples(dataset, past, seed)
         self._windows, self._importance = len(repeats), {}
@@ -211,6 +218,7 @@ class Ranker(Recommender):
     def _score(self, shopper_rows: IntArray) -> FloatArray:
         scores = _below_zero(self._fallback._score(shopper_rows))
         self._set_candidates(scores, shopper_rows)
+        self._watch_only.set_scores(scores, shopper_rows)
         return scores
 
     def _set_candidates(self, scores: FloatArray, shopper_rows: IntArray) -> None:
@@ -271,6 +279,7 @@ class Ranker(Recommender):
     ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
         """By the evidence; where there is none, the fallback's reason, which says whether an item is just popular."""
         otherwise = self._fallback._reasons(shopper_rows, columns)
+        self._watch_only.set_reasons(otherwise, shopper_rows, columns)
         return self._evidence.reasons(self.history, self.item_ids, shopper_rows, columns, otherwise)
 
     def _cold_reasons(self, attributes: pd.DataFrame, columns: IntArray) -> npt.NDArray[np.object_]:
@@ -282,6 +291,7 @@ class Ranker(Recommender):
         """Write the fallback into a folder of its own below `folder`, which holds what the whole keeps."""
         super().save(folder)
         self._fallback.save(folder / "fallback")
+        self._watch_only.save(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -292,6 +302,7 @@ class Ranker(Recommender):
         """
         model = super().load(folder)
         model._fallback = load(folder / "fallback")
+        model._watch_only.load(folder)
         return model
 
     def _state(self) -> tuple[dict[str, Any], Arrays]:
@@ -299,19 +310,23 @@ class Ranker(Recommender):
             "slate_ends": self._slates.indptr.astype(np.int64),
             "slate_items": self._slates.indices.astype(np.int32),
             "slate_scores": self._slates.data,
+            "watch_only": self._watch_only.served,
             **self._evidence.state(),
         }
 
     def _restore(self, state: dict[str, Any], arrays: Arrays) -> None:
         self._windows, self._importance = state["windows"], state["importance"]
         self._evidence = Evidence.restore(arrays)
+        self._watch_only.served = np.asarray(arrays["watch_only"])
         parts = (arrays["slate_scores"], arrays["slate_items"], arrays["slate_ends"])
         shape = (len(self.shopper_ids), len(self.item_ids))
         self._slates = sparse.csr_matrix(tuple(np.asarray(part) for part in parts), shape=shape)
 
     def _keep_shoppers(self, rows: IntArray) -> None:
         # What the trees learned was over everybody and is not kept; a shopper's own candidates go with them.
-        self._fallback.forget(self.shopper_ids.delete(rows).tolist())
+        gone = self.shopper_ids.delete(rows).tolist()
+        self._fallback.forget(gone)
+        self._watch_only.keep_shoppers(rows, gone)
         self._slates = self._slates[rows]
         self._evidence.keep_shoppers(rows, self.history)
 

@@ -13,6 +13,7 @@ import polars as pl
 from configs.errors import FacingsError
 from configs.recipe import Recipe, SplitRecipe
 from configs.settings import Settings
+from features.engagement import ENGAGEMENT
 from features.store import FeatureStore
 from models.dataset import Dataset
 from pipelines.signals.lake import Lake
@@ -98,7 +99,9 @@ def training_dataset(
     if interactions is None:
         interactions = signals(lake, recipe.data.event_types, as_of)
     past = interactions[interactions["event_time"] < as_of].reset_index(drop=True)
-    shoppers = _shoppers(lake, past)
+    watched = _watched(lake, as_of) if recipe.data.contents else None
+    seen = [past["shopper_id"], *([] if watched is None else [watched["shopper_id"]])]
+    shoppers = _shoppers(lake, pd.concat(seen))
     attributes = tuple(recipe.data.shopper_attributes)
     if recipe.data.shopper_features:
         if features is None:
@@ -117,7 +120,8 @@ def training_dataset(
         promotions=_promotions(lake, as_of, planned=recipe.data.promotions == "planned")
         if recipe.data.promotions != "none"
         else None,
-        watched=_watched(lake, as_of) if recipe.data.contents else None,
+        watched=watched,
+        contents=None if watched is None else _contents(lake, watched),
     )
 
 
@@ -141,24 +145,28 @@ def _promotions(lake: Lake, as_of: pd.Timestamp, *, planned: bool) -> pd.DataFra
 
 
 def _watched(lake: Lake, as_of: pd.Timestamp) -> pd.DataFrame | None:
-    """Which contents each shopper watched, a row for each item that a content is linked to."""
+    """What shoppers did with contents before that moment, and what it says of their interest; nothings are left out."""
     if not (lake.has("content_views") and lake.has("contents")):
         return None
-    watched = pl.col("event_type").is_in(["view", "content_view"])  # a like or an impression is no watching
-    views = lake.scan("content_views").filter(watched, pl.col("event_time") < as_of)
-    links = (
-        lake.scan("contents")
-        .select("content_id", pl.col("item_ids").str.split("|").alias("item_id"))
-        .explode("item_id")
+    durations = lake.scan("contents").select("content_id", "duration_seconds")
+    views = lake.scan("content_views").filter(pl.col("event_time") < as_of).join(durations, on="content_id")
+    columns = ["shopper_id", "content_id", "event_type", "event_time"]
+    weighed = views.select(*columns, pl.sql_expr(ENGAGEMENT).alias("engagement")).filter(pl.col("engagement") > 0)
+    return weighed.sort(columns).collect().to_pandas()
+
+
+def _contents(lake: Lake, watched: pd.DataFrame) -> pd.DataFrame:
+    """The contents that somebody watched, as they are described now; ordered by id."""
+    contents = lake.read("contents", ["content_id", "title", "tags", "item_ids"])
+    return contents[contents["content_id"].isin(watched["content_id"].unique())].sort_values(
+        "content_id", ignore_index=True
     )
-    columns = ["shopper_id", "content_id", "item_id", "event_time"]
-    return views.join(links.drop_nulls(), on="content_id").select(columns).collect().to_pandas()
 
 
-def _shoppers(lake: Lake, past: pd.DataFrame) -> pd.DataFrame:
-    """The shoppers table, completed by whoever bought without being in it."""
+def _shoppers(lake: Lake, seen: pd.Series) -> pd.DataFrame:
+    """The shoppers table, completed by whoever bought or watched without being in it."""
     known = lake.read("shoppers")
-    missing = pd.Index(past["shopper_id"].unique()).difference(pd.Index(known["shopper_id"]))
+    missing = pd.Index(seen.unique()).difference(pd.Index(known["shopper_id"]))
     if missing.empty:
         return known
     return pd.concat([known, pd.DataFrame({"shopper_id": missing.astype(object)})], ignore_index=True)

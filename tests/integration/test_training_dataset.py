@@ -66,12 +66,10 @@ def test_advertising_is_known_as_the_recipe_says(lake: Lake, home: Path) -> None
 
 
 def test_a_content_watched_at_the_moment_or_later_is_not_known(lake: Lake, home: Path) -> None:
-    found = training_dataset(Settings(home=home), lake, recipe(contents=True), AS_OF).watched
-    assert found is not None
-    assert found[["shopper_id", "item_id"]].to_numpy().tolist() == [
-        ["shopper-00", "item-05"],
-        ["shopper-00", "item-06"],
-    ]
+    found = training_dataset(Settings(home=home), lake, recipe(contents=True), AS_OF)
+    assert found.watched is not None and (found.watched["event_time"] < AS_OF).all()
+    assert found.watched["shopper_id"].tolist() == ["shopper-00"]
+    assert found.content_links[["item_id", "by"]].to_numpy().tolist() == [["item-05", "id"], ["item-06", "id"]]
 
 
 def test_an_item_that_is_first_seen_later_is_not_in_the_catalogue(lake: Lake, home: Path) -> None:

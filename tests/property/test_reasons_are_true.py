@@ -54,11 +54,14 @@ def shops(draw: st.DrawFn) -> Dataset:
         {
             "shopper_id": random.choice([*SHOPPERS, "stranger"], count),
             "content_id": random.choice(["c0", "c1"], count),
-            "item_id": random.choice([*ITEMS, "elsewhere"], count),
+            "event_type": random.choice(["view", "content_view", "like"], count),
             "event_time": at(random.uniform(1, 60, count)),
+            "engagement": 1.0,
         }
     )
-    return Dataset.build(bought, items=items, as_of=AS_OF, watched=views, never_recommend=["FUEL"])
+    named = draw(st.lists(st.sets(st.sampled_from([*ITEMS, "elsewhere"]), max_size=3), min_size=2, max_size=2))
+    contents = pd.DataFrame({"content_id": ["c0", "c1"], "item_ids": ["|".join(sorted(ids)) or None for ids in named]})
+    return Dataset.build(bought, items=items, as_of=AS_OF, watched=views, contents=contents, never_recommend=["FUEL"])
 
 
 class Check:
@@ -71,6 +74,7 @@ class Check:
         table["basket"] = table["shopper_id"] + "|" + table["basket_id"].astype(object).fillna(table["day"])
         allowed = set(dataset.item_ids[dataset.recommendable])
         self.table, self.views = table.merge(dataset.items, on="item_id"), dataset.watched
+        self.contents = dataset.contents
         self.items = dataset.items.set_index("item_id")
         self.baskets = [set(rows["item_id"]) & allowed for _, rows in table.groupby("basket")]
 
@@ -94,9 +98,12 @@ class Check:
         return len(self.bought(shopper, item)) > 0 and not self.due_again(shopper, item, about)
 
     def watched(self, shopper: str, item: str, about: str) -> bool:
-        assert self.views is not None
-        seen = self.views[(self.views["shopper_id"] == shopper) & (self.views["item_id"] == item)]
-        return bool((seen["event_time"][seen["content_id"] == about] >= AS_OF - pd.Timedelta(days=30)).any())
+        assert self.views is not None and self.contents is not None
+        named = self.contents.set_index("content_id")["item_ids"][about]
+        mine = self.views[(self.views["shopper_id"] == shopper) & (self.views["content_id"] == about)]
+        seen = mine[mine["event_type"].isin(["view", "content_view"])]
+        late = (seen["event_time"] >= AS_OF - pd.Timedelta(days=30)).any()
+        return bool(named is not None and item in named.split("|") and late)
 
     def goes_with(self, shopper: str, item: str, about: str) -> bool:
         both = sum({item, about} <= held for held in self.baskets)

@@ -25,11 +25,14 @@ def shop(*rows: tuple[Any, ...], items: pd.DataFrame | None = None, watched: lis
     """Rows of shopper, item and age in days, then basket and store where the test needs them."""
     table = pd.DataFrame([(*row, *[None] * (5 - len(row))) for row in rows], columns=COLUMNS)
     table["event_time"] = AS_OF - pd.to_timedelta(table.pop("age").astype(float), unit="D")
-    views = None
+    views, contents = None, None
     if watched is not None:
         views = pd.DataFrame(watched, columns=["shopper_id", "content_id", "item_id", "age"])
         views["event_time"] = AS_OF - pd.to_timedelta(views.pop("age").astype(float), unit="D")
-    return Dataset.build(table, items=items, as_of=AS_OF, watched=views)
+        views = views.assign(event_type="content_view", engagement=1.0)
+        contents = views.groupby("content_id", as_index=False)["item_id"].agg("|".join)
+        contents = contents.rename(columns={"item_id": "item_ids"})
+    return Dataset.build(table, items=items, as_of=AS_OF, watched=views, contents=contents)
 
 
 def told(dataset: Dataset, shopper: str, item: str, **rules: float) -> tuple[str, str]:
