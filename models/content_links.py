@@ -27,8 +27,8 @@ FloatArray = npt.NDArray[np.float64]
 
 KINDS = ("id", "tags", "text")
 COLUMNS = ["content_id", "item_id", "weight", "by"]
-# Below, a shared tag or word is chance: a link must stand for half of the tags, or a third of the words.
-LEAST = {"id": 0.0, "tags": 0.5, "text": 0.35}
+# Below, a shared tag or word is chance: a link must stand for half of the tags, or a quarter of the words.
+LEAST = {"id": 0.0, "tags": 0.5, "text": 0.25}
 MOST = 100  # links of one content and kind that are kept: those of the highest weight
 _BUCKETS = 1 << 18
 _BLOCK = 512
