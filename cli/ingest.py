@@ -1,20 +1,31 @@
-"""`facings ingest`: validate and load a folder of tables."""
+"""`facings ingest`: validate and load a shop's tables."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cli.output import json_option, progress, settings_of, show
 
+if TYPE_CHECKING:
+    from pipelines.signals.ingest import IngestReport
 
-@click.command(epilog="Example: facings ingest my-shop/   (my-shop/ holds interactions.csv, items.csv, stores.csv, …)")
-@click.argument("folder", type=click.Path(path_type=Path))
+_EXAMPLES = """Examples: facings ingest my-shop/ · facings ingest my-shop/ --dry-run · facings ingest export/ --mapping
+map.yaml · facings ingest shop.yaml   (shop.yaml names a database and a query for each table: docs/data.md)"""
+
+
+@click.command(epilog=_EXAMPLES)
+@click.argument("folder", metavar="FOLDER|YAML", type=click.Path(path_type=Path))
+@click.option(
+    "--mapping", type=click.Path(path_type=Path), help="A YAML that maps the export's names, words and times."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would happen, and change nothing.")
 @json_option
 @click.pass_context
-def ingest(context: click.Context, folder: Path, as_json: bool) -> None:
-    """Validate and load the tables of FOLDER (parquet or CSV).
+def ingest(context: click.Context, folder: Path, mapping: Path | None, dry_run: bool, as_json: bool) -> None:
+    """Validate and load the tables of FOLDER (parquet or CSV), or of the database or folder that YAML describes.
 
     Rows that do not hold go to the quarantine with a reason (see `facings quarantine`). The same folder ingested twice
     changes nothing. A file that cannot be read, or lacks a required column, stops the ingest with nothing changed.
@@ -25,13 +36,29 @@ def ingest(context: click.Context, folder: Path, as_json: bool) -> None:
 
     settings = settings_of(context)
     clock = settings.clock()
-    report = take(folder, settings.paths, clock=clock, settings=settings, progress=progress)
-    refresh_shop(settings.paths, Lake(settings.paths), settings, now=clock.now(), progress=progress)
+    report = take(
+        folder, settings.paths, clock=clock, settings=settings, progress=progress, mapping=mapping, dry_run=dry_run
+    )
+    if not dry_run:
+        refresh_shop(settings.paths, Lake(settings.paths), settings, now=clock.now(), progress=progress)
+    show(report.model_dump(), _lines(report), as_json=as_json)
+
+
+def _lines(report: IngestReport) -> list[str]:
     lines = [
         f"{name:<15}{count.rows:>12,} rows {count.kept:>12,} kept {count.duplicates:>12,} duplicates "
         f"{count.quarantined:>9,} quarantined"
         for name, count in report.tables.items()
     ]
-    if any(count.quarantined for count in report.tables.values()):
+    if report.files.unchanged or report.files.changed:
+        told = ", ".join(f"{count} {what}" for what, count in report.files.model_dump().items() if count)
+        lines.append(f"files: {told}")
+    lines += [f"warning: {warning}" for warning in report.warnings]
+    if report.settled:
+        lines.append(f"{report.settled:,} rows left the quarantine: they came again, corrected")
+    if report.reasons:
+        lines += [
+            f"{row['rows']:>9,}  {row['table']}: {row['reason']}; {row['way_out']}" for row in report.reasons[:10]
+        ]
         lines.append("Quarantined rows and their reasons: facings quarantine explain")
-    show(report.model_dump(), lines, as_json=as_json)
+    return ["Dry run: nothing was changed.", *lines] if report.dry_run else lines

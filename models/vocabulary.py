@@ -17,8 +17,8 @@ from models.dataset import IntArray
 
 # The one column whose values are paths ("GROCERY/CHEESE/SHREDDED"): each prefix is a feature of its own.
 PATH_COLUMN = "category"
-# The one column whose values are lists ("vegan|new"): each entry is a feature of its own.
-LIST_COLUMN = "tags"
+# What parts the entries of a list ("vegan|new"), in tags and in any attribute: each entry is a feature of its own.
+LIST_SIGN = "|"
 
 
 class Column(BaseModel):
@@ -101,11 +101,9 @@ def _encode(column: Column, table: pd.DataFrame) -> sparse.csr_matrix:
 
 
 def _words(values: pd.Series) -> tuple[IntArray, pd.Series[Any]]:
-    """Row and text of every feature value: the value itself, each prefix of a path, or each entry of a list."""
+    """Row and text of every feature value: the value itself, each prefix of a path, or else each entry of a list."""
     rows: IntArray = np.flatnonzero(values.notna())
     texts = values.iloc[rows].astype(str).reset_index(drop=True)
-    if values.name not in (PATH_COLUMN, LIST_COLUMN):
-        return rows, texts
     parts = _prefixes if values.name == PATH_COLUMN else _entries
     distinct = {text: parts(text) for text in texts.unique()}
     several = texts.map(distinct).explode().dropna()
@@ -118,4 +116,4 @@ def _prefixes(path: str) -> list[str]:
 
 
 def _entries(text: str) -> list[str]:
-    return sorted({entry.strip() for entry in text.split("|")} - {""})
+    return sorted({entry.strip() for entry in text.split(LIST_SIGN)} - {""})

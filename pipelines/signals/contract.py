@@ -14,8 +14,10 @@ EVENT_TYPES = (
     "view", "click", "add_to_cart", "purchase", "return", "content_view", "like", "share", "comment", "impression",
     "tap", "scan", "redeem", "promotion_offered", "promotion_not_offered",
 )  # fmt: skip
-# Columns that the lake adds; a table may not bring them.
-RESERVED = frozenset({"ingested_at", "_row", "_key_high", "_key_low"})
+# A column that says of a row why it is refused before its values are looked at; only a reader of rows adds it.
+REFUSED = "_refused"
+# Columns that the lake or its readers add; a table may not bring them.
+RESERVED = frozenset({"ingested_at", "_row", "_key_high", "_key_low", REFUSED})
 # What may stand beside the tables and is none: the planted effects of a simulated town.
 BESIDE = frozenset({"truth.json"})
 

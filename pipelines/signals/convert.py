@@ -57,8 +57,9 @@ def _plain(name: str, kind: pl.DataType) -> pl.Expr:
         return value.cast(pl.Float64)
     if kind.is_numeric() or kind in (pl.Boolean, pl.Date):
         return value
-    if isinstance(kind, pl.List):  # of events that came over HTTP or of quarantined rows
-        return value.list.join("|")
+    if isinstance(kind, pl.List):
+        joined = value.cast(pl.List(pl.String)).list.join("|")
+        return pl.when(joined != "").then(joined).alias(name)
     text = value.cast(pl.String, strict=False)
     return pl.when(text != "").then(text).alias(name)
 
@@ -120,11 +121,16 @@ def _time(value: pl.Expr, source: pl.DataType) -> pl.Expr:
         return value.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     if source != pl.String:
         return pl.lit(None, pl.Datetime("us", "UTC"))  # a bare number could be seconds, days or milliseconds
-    text = value.str.strip_chars().str.replace(r"^(\d{4}-\d{2}-\d{2})[ t]", "${1}T").str.replace(r"[zZ]$", "+00:00")
+    zoned, local = iso_times(value.str.strip_chars())
+    return pl.coalesce(zoned, local.dt.replace_time_zone("UTC"))
+
+
+def iso_times(text: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    """Moments that name their zone, in UTC, and moments without one, of texts in ISO 8601; null where it is neither."""
+    text = text.str.replace(r"^(\d{4}-\d{2}-\d{2})[ t]", "${1}T").str.replace(r"[zZ]$", "+00:00")
     zoned = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False)
-    naive = [
-        text.str.to_datetime(form, time_unit="us", strict=False).dt.replace_time_zone("UTC")
-        for form in ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M")
+    local = [
+        text.str.to_datetime(form, time_unit="us", strict=False) for form in ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M")
     ]
-    day = text.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    return pl.coalesce(zoned, *naive, day)
+    day = text.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
+    return zoned, pl.coalesce(*local, day)

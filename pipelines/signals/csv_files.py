@@ -6,16 +6,18 @@ import codecs
 import csv
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pc
 
 from configs.errors import FacingsError
+from pipelines.signals.description import CsvFormat
 
 # A row must fit in one block.
 _BLOCK_BYTES = 64 * 1024 * 1024
@@ -32,10 +34,11 @@ class Malformed:
 
 
 class CsvFile:
-    """One CSV file: UTF-8, commas, a header; a blank line is no row."""
+    """One CSV file with a header: UTF-8 and commas where the format says nothing else; a blank line is no row."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, form: CsvFormat | None = None) -> None:
         self.path = path
+        self.form = form or CsvFormat()
         self._skipped = 0
 
     @cached_property
@@ -73,8 +76,10 @@ class CsvFile:
         try:
             with pc.open_csv(
                 self.path,
-                read_options=pc.ReadOptions(block_size=_BLOCK_BYTES),
-                parse_options=pc.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+                read_options=pc.ReadOptions(block_size=_BLOCK_BYTES, encoding=self.form.encoding),
+                parse_options=pc.ParseOptions(
+                    delimiter=self.form.separator, newlines_in_values=True, invalid_row_handler=skip
+                ),
                 convert_options=pc.ConvertOptions(
                     column_types=text, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=True
                 ),
@@ -86,7 +91,7 @@ class CsvFile:
         except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
             short = " ".join(str(error).split())[:160]
             raise FacingsError(
-                f"{self.path} is not a readable CSV file ({short}); write it as UTF-8 with commas."
+                f"{self.path} is not a readable CSV file ({short}); write it as {self._spelled}."
             ) from None
         self._skipped = skipped
 
@@ -98,7 +103,8 @@ class CsvFile:
         found = []
         for line, record in self._rows():
             if len(record) != width:
-                reason = f"{MALFORMED} {len(record)} values and the header {width} names; check commas and quotes"
+                sign = "commas" if self.form.separator == "," else "separators"
+                reason = f"{MALFORMED} {len(record)} values and the header {width} names; check {sign} and quotes"
                 row: dict[str, object] = dict(zip(self.header, record, strict=False))
                 if len(record) > width:
                     row[""] = record[width:]
@@ -107,12 +113,37 @@ class CsvFile:
             raise FacingsError(f"{self.path} has quotes that can be read in two ways; write quotes in a value twice.")
         return found
 
-    def lines(self, rows: list[int]) -> list[int]:
+    def lines(self, rows: pl.Series) -> pl.Series:
         """Line of each row, counted from 0 among the rows of the right length; the header's line is 1."""
-        wanted, width = set(rows), len(self.header)
-        right = (line for line, record in self._rows() if len(record) == width)
-        found = {row: line for row, line in enumerate(right) if row in wanted}
-        return [found[row] for row in rows]
+        asked = np.unique(rows.to_numpy())
+        found, place = np.zeros(len(asked), np.int64), 0
+        for row, line in enumerate(self._right_lines()):
+            if place == len(asked):
+                break
+            if row == asked[place]:
+                found[place] = line
+                place += 1
+        return pl.Series("line", found[np.searchsorted(asked, rows.to_numpy())], pl.Int64)
+
+    def rows_at(self, lines: Sequence[int]) -> dict[int, int]:
+        """Which row of the right length, counted from 0, starts on each line; lines without one are left out."""
+        wanted, last = set(lines), max(lines, default=0)
+        found = {}
+        for row, line in enumerate(self._right_lines()):
+            if line > last:
+                break
+            if line in wanted:
+                found[line] = row
+        return found
+
+    def _right_lines(self) -> Iterator[int]:
+        width = len(self.header)
+        return (line for line, record in self._rows() if len(record) == width)
+
+    @property
+    def _spelled(self) -> str:
+        encoding = "UTF-8" if self.form.encoding == "utf-8" else self.form.encoding
+        return f"{encoding} with commas" if self.form.separator == "," else f"{encoding} with {self.form.separator!r}"
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
         records = self._records()
@@ -122,8 +153,9 @@ class CsvFile:
     def _records(self, *, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
         """Yield each record that is no blank line, with the line on which it starts."""
         csv.field_size_limit(sys.maxsize)
-        with self.path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=strict)
+        encoding = "utf-8-sig" if self.form.encoding == "utf-8" else self.form.encoding
+        with self.path.open(newline="", encoding=encoding) as file:
+            reader = csv.reader(file, strict=strict, delimiter=self.form.separator)
             line = 1
             try:
                 for record in reader:
@@ -135,11 +167,11 @@ class CsvFile:
                     f"{self.path} has a quote on line {line} that does not pair up; write quotes in a value twice."
                 ) from None
             except UnicodeDecodeError:
-                raise FacingsError(f"{self.path} is not UTF-8 text; export it as UTF-8.") from None
+                raise self._not_text() from None
 
     def _check_whole(self) -> None:
         """Refuse bytes that are no text, and a quote that is never closed: it would swallow the rows after it."""
-        decoder, quotes = codecs.getincrementaldecoder("utf-8")(), 0
+        decoder, quotes = codecs.getincrementaldecoder(self.form.encoding)(), 0
         try:
             with self.path.open("rb") as file:
                 for block in iter(lambda: file.read(_BLOCK_BYTES // 8), b""):
@@ -147,7 +179,13 @@ class CsvFile:
                     quotes += block.count(b'"')
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
-            raise FacingsError(f"{self.path} is not UTF-8 text; export it as UTF-8.") from None
+            raise self._not_text() from None
         if quotes % 2:
             for _ in self._records(strict=True):
                 pass
+
+    def _not_text(self) -> FacingsError:
+        encoding = "UTF-8" if self.form.encoding == "utf-8" else self.form.encoding
+        return FacingsError(
+            f"{self.path} is not {encoding} text; export it as UTF-8 or name its encoding in a mapping (csv: encoding)."
+        )

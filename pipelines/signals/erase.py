@@ -37,6 +37,7 @@ def erase_in_lake(home: Home, shopper_id: str) -> dict[str, int]:
             format_version=before.format_version,
             tables={name: tuple(part for part in held if part.rows) for name, held in tables.items()},
             quarantine=quarantine,
+            files=before.files,
         )
         if after != before:
             lake.commit(after)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,6 +59,22 @@ class Manifest(BaseModel):
     format_version: int = 1
     tables: dict[str, tuple[Part, ...]] = {}
     quarantine: tuple[str, ...] = ()
+    files: str | None = None  # which files were read (pipelines/signals/ledger.py)
+
+    @property
+    def named(self) -> set[str]:
+        """Every file that counts."""
+        parts = {part.file for held in self.tables.values() for part in held}
+        return parts | set(self.quarantine) | ({self.files} if self.files else set())
+
+    def fingerprint(self, tables: Sequence[str] | None = None) -> str:
+        """Hex digest of the rows kept, whatever the order and the parts in which they came."""
+        content = {
+            name: (sum(part.rows for part in held), sum(part.digest for part in held) % 2**64)
+            for name, held in sorted(self.tables.items())
+            if tables is None or name in tables
+        }
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
 def make_durable(file: Path) -> None:
@@ -77,7 +94,7 @@ def together(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
     for frame in frames:
         for name, kind in frame.collect_schema().items():
             kinds.setdefault(name, set()).add(kind)
-    common = {name: _common(several - {pl.Null()}) for name, several in kinds.items() if len(several - {pl.Null()}) > 1}
+    common = {name: common_type(several) for name, several in kinds.items() if len(several - {pl.Null()}) > 1}
     alike = [
         frame.with_columns(pl.col(name).cast(kind) for name, kind in common.items() if name in frame.collect_schema())
         for frame in frames
@@ -85,10 +102,14 @@ def together(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
     return pl.concat(alike, how="diagonal_relaxed")
 
 
-def _common(kinds: set[pl.DataType]) -> pl.DataType:
-    if all(kind.is_integer() and kind != pl.UInt64 for kind in kinds):
+def common_type(kinds: set[pl.DataType]) -> pl.DataType:
+    """The type in which values of all these types can stand in one column: themselves, a number, or text."""
+    known = kinds - {pl.Null()}
+    if len(known) <= 1:
+        return next(iter(known), pl.Null())
+    if all(kind.is_integer() and kind != pl.UInt64 for kind in known):
         return pl.Int64()
-    if all(kind.is_numeric() for kind in kinds) and any(kind.is_float() for kind in kinds):
+    if all(kind.is_numeric() for kind in known) and any(kind.is_float() for kind in known):
         return pl.Float64()
     return pl.String()
 
@@ -160,13 +181,7 @@ class Lake:
 
     def fingerprint(self, tables: Sequence[str] | None = None) -> str:
         """Hex digest of the rows kept, whatever the order and the parts in which they came."""
-        held = self.manifest().tables
-        content = {
-            name: (sum(part.rows for part in held[name]), sum(part.digest for part in held[name]) % 2**64)
-            for name in sorted(held)
-            if tables is None or name in tables
-        }
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+        return self.manifest().fingerprint(tables)
 
     def latest_event_time(self) -> datetime | None:
         """Time of the newest interaction; None where there is none."""
@@ -175,10 +190,9 @@ class Lake:
 
     def clean(self) -> None:
         """Remove what no manifest names: leftovers of killed runs. Call it only under the ingest's lock."""
-        manifest = self.manifest()
-        named = {part.file for parts in manifest.tables.values() for part in parts} | set(manifest.quarantine)
-        for file in self.folder.rglob("*.parquet"):
+        named = self.manifest().named
+        for draft in list(self.folder.rglob(".draft-*")):
+            shutil.rmtree(draft) if draft.is_dir() else draft.unlink(missing_ok=True)
+        for file in list(self.folder.rglob("*.parquet")):
             if str(file.relative_to(self.folder)) not in named:
                 file.unlink()
-        for draft in self.folder.rglob(".draft-*"):
-            draft.unlink()

@@ -3,50 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from pathlib import Path
-from typing import Protocol
 
 import polars as pl
 
 from configs.errors import FacingsError
-from pipelines.signals.contract import Table, unknown_reason
+from pipelines.signals.contract import REFUSED, Table, unknown_reason
 from pipelines.signals.convert import convert, unreadable_reason
+from pipelines.signals.corrected import Corrected, json_lines
 from pipelines.signals.csv_files import Malformed
 from pipelines.signals.lake import Part
-from pipelines.signals.parts import Staged, append, replace
+from pipelines.signals.parts import Held, Staged, append, replace
 from pipelines.signals.quarantine import FORGOTTEN, records
 from pipelines.signals.schemas import ROW, violations
+from pipelines.signals.sources import Rows
 
-
-class Rows(Protocol):
-    """Rows of one table as they came, in chunks."""
-
-    @property
-    def table(self) -> Table:
-        """The table that the rows belong to."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """The file's name, for the quarantine."""
-        ...
-
-    def chunks(self) -> Iterator[pl.DataFrame]:
-        """Yield the rows in order."""
-        ...
-
-    def malformed(self) -> list[Malformed]:
-        """Rows that could not be parted into columns; asked for after the chunks."""
-        ...
-
-    def lines(self, rows: list[int]) -> list[int]:
-        """Where rows (counted from 0) stand in the file."""
-        ...
+# What the texts of one row may have together.
+MAX_ROW_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -76,6 +53,7 @@ class Loaded:
         rows, kept, duplicates: counts; the rest is in `quarantined`.
         quarantined: rows of the quarantine.
         parts: the table's parts after this file, the earlier ones included where they still hold.
+        settled: rows that waited in the quarantine and came again, corrected in their place, and hold.
     """
 
     rows: int
@@ -83,54 +61,64 @@ class Loaded:
     duplicates: int
     quarantined: pl.DataFrame
     parts: tuple[Part, ...]
+    settled: pl.DataFrame
 
 
-def load(source: Rows, lake_folder: Path, held: tuple[Part, ...], gate: Gate) -> Loaded:
+def load(source: Rows, held: Held, gate: Gate, waiting: pl.DataFrame) -> Loaded:
     """Check and write one file.
 
     Args:
         source: the rows.
-        lake_folder: root of the lake; new parts are written below it.
-        held: the table's parts so far.
+        held: what the table holds; its parts become those after this file.
         gate: what rows are checked against.
+        waiting: rows of the same file that wait in the quarantine.
 
     Returns:
         Counts, quarantined rows and the table's new parts. Nothing counts before a manifest names the parts.
 
     Raises:
-        FacingsError: there is no row at all.
+        FacingsError: there is no row at all where there must be one.
+        RuntimeError: a row got lost on the way, which is a fault of this program.
     """
     table = source.table
-    rows, refused, staged = 0, [], Staged(table, lake_folder, gate.now)
+    rows, refused, staged, corrected = 0, [], Staged(table, held, gate.now), Corrected(source, waiting)
     with closing(staged):
         for chunk in source.chunks():
             good, bad = _check(chunk, table, gate, rows)
             if not bad.is_empty():
                 refused.append(bad)
+            corrected.look(chunk, good[ROW], rows)
             staged.add(good)
             rows += chunk.height
     if refused:  # once for all chunks, because finding lines reads the file again
         whole = pl.concat(refused)
-        refused = [whole.with_columns(pl.Series("line", source.lines(whole[ROW].to_list()), pl.Int64))]
+        refused = [whole.with_columns(source.lines(whole[ROW]).alias("line"))]
     malformed = [_malformed(row, table, gate) for row in source.malformed()]
     if malformed:
         refused.append(pl.DataFrame(malformed, schema=["line", "reason", "row"], orient="row"))
     rows += len(malformed)
-    if rows == 0:
+    if rows == 0 and source.must_have_rows:
         raise FacingsError(f"{source.name} has no rows; export table {table.name} again or take the file out.")
     fold = partial(replace, overwrite=not gate.again) if table.key else _append
-    parts, kept, conflicts = fold(staged, held)
+    parts, kept, duplicates, conflicts = fold(staged, held)
     if conflicts:
         where = "in the lake already" if gate.again else "in this file before"
         reason = f"the key ({', '.join(table.key)}) stands {where}, with other values"
-        texts = _raw_rows(source, conflicts)
-        refused.append(pl.DataFrame({"line": source.lines(conflicts), "reason": [reason] * len(texts), "row": texts}))
-    quarantined = _quarantine(table, source.name, refused, gate.now)
-    duplicates = rows - kept - quarantined.height
-    return Loaded(rows, kept, duplicates, quarantined, parts)
+        lines = source.lines(pl.Series(ROW, conflicts, pl.Int64))
+        refused.append(
+            pl.DataFrame([lines.alias("line"), _raw_rows(source, conflicts)]).with_columns(reason=pl.lit(reason))
+        )
+    empty = pl.DataFrame(schema={"line": pl.Int64, "reason": pl.String, "row": pl.String})
+    told = pl.concat([empty, *(frame.select(pl.col("line").cast(pl.Int64), "reason", "row") for frame in refused)])
+    if rows != kept + duplicates + told.height:
+        raise RuntimeError(
+            f"{source.name}: {rows} rows are not {kept} kept + {duplicates} duplicates + {told.height} quarantined"
+        )
+    quarantined = records(table.name, source.name, told, gate.now)
+    return Loaded(rows, kept, duplicates, quarantined, parts, corrected.settled())
 
 
-def _append(staged: Staged, held: tuple[Part, ...]) -> tuple[tuple[Part, ...], int, list[int]]:
+def _append(staged: Staged, held: Held) -> tuple[tuple[Part, ...], int, int, list[int]]:
     return *append(staged, held), []
 
 
@@ -141,26 +129,23 @@ def _malformed(row: Malformed, table: Table, gate: Gate) -> tuple[int, str, str]
     return row.line, row.reason, row.row
 
 
-def _quarantine(table: Table, file: str, refused: list[pl.DataFrame], at: datetime) -> pl.DataFrame:
-    if not refused:
-        return records(table.name, file, [], [], [], at)
-    whole = pl.concat([frame.select(pl.col("line").cast(pl.Int64), "reason", "row") for frame in refused])
-    lines, reasons, texts = (whole[name].to_list() for name in ("line", "reason", "row"))
-    return records(table.name, file, lines, reasons, texts, at)
-
-
 def _check(chunk: pl.DataFrame, table: Table, gate: Gate, offset: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Part a chunk into typed rows that hold (with _row) and refused ones (_row, reason, row)."""
+    found = [_said_by_the_source(chunk), _too_long(chunk)]
+    chunk = chunk.drop(REFUSED, strict=False)
     typed, unreadable = convert(chunk, table)
-    found = [violations(typed, table.name, gate.latest)]
+    broken = violations(typed, table.name, gate.latest)
     for name, marks in unreadable.items():
         column = table.column(name)
         assert column is not None
         at = marks.arg_true().cast(pl.Int64)
-        found[0] = found[0].filter(~((pl.col("reason") == f"{name} is missing") & pl.col(ROW).is_in(at.implode())))
-        found.append(pl.DataFrame({ROW: at, "reason": [unreadable_reason(column)] * len(at)}))
-    found.extend(_unknown_references(typed, table, gate))
-    reasons = pl.concat(found).group_by(ROW, maintain_order=True).agg(pl.col("reason").str.join("; "))
+        broken = broken.filter(~((pl.col("reason") == f"{name} is missing") & pl.col(ROW).is_in(at.implode())))
+        # What the source itself said about a column says more than that it cannot be read.
+        told = [frame.filter(pl.col("reason").str.contains(rf"\b{name} ")) for frame in found]
+        at = at.filter(~at.is_in(pl.concat(told)[ROW].implode()))
+        broken = pl.concat([broken, pl.DataFrame({ROW: at, "reason": [unreadable_reason(column)] * len(at)})])
+    reasons = pl.concat([*found, broken, *_unknown_references(typed, table, gate)])
+    reasons = reasons.group_by(ROW, maintain_order=True).agg(pl.col("reason").str.join("; "))
     forgotten = _forgotten_rows(typed, gate)
     bad_rows = pl.concat([reasons[ROW], forgotten]).unique().sort()
     holds = pl.Series([True]).new_from_index(0, chunk.height) if chunk.height else pl.Series([], dtype=pl.Boolean)
@@ -169,13 +154,38 @@ def _check(chunk: pl.DataFrame, table: Table, gate: Gate, offset: int) -> tuple[
     numbered = typed.with_columns(pl.int_range(offset, offset + chunk.height, dtype=pl.Int64).alias(ROW))
     bad = pl.DataFrame({ROW: bad_rows}).join(reasons, on=ROW, how="left", maintain_order="left")
     lost = bad[ROW].is_in(forgotten.implode())
-    texts = pl.Series("row", _json_lines(chunk[bad_rows.to_list()], table), pl.String)
+    texts = pl.Series("row", json_lines(chunk[bad_rows], table), pl.String)
     bad = bad.with_columns(
         pl.when(lost).then(pl.lit(FORGOTTEN)).otherwise("reason").alias("reason"),
         pl.when(lost).then(pl.lit("")).otherwise(texts).alias("row"),
         pl.col(ROW) + offset,
     )
     return numbered.filter(holds), bad
+
+
+def _said_by_the_source(chunk: pl.DataFrame) -> pl.DataFrame:
+    """What the reader of the rows refused by itself."""
+    if REFUSED not in chunk.columns:
+        return pl.DataFrame(schema={ROW: pl.Int64, "reason": pl.String})
+    return chunk.select(_numbered(), pl.col(REFUSED).alias("reason")).drop_nulls()
+
+
+def _too_long(chunk: pl.DataFrame) -> pl.DataFrame:
+    """Rows whose texts together are longer than a row may be."""
+    texts = [
+        pl.col(name).str.len_bytes().fill_null(0).cast(pl.Int64)
+        for name, kind in chunk.schema.items()
+        if kind == pl.String
+    ]
+    if not texts:
+        return pl.DataFrame(schema={ROW: pl.Int64, "reason": pl.String})
+    sizes = chunk.select(_numbered(), pl.sum_horizontal(texts).alias("size")).filter(pl.col("size") > MAX_ROW_BYTES)
+    said = pl.format(f"the row has {{}} bytes and may have {MAX_ROW_BYTES}", "size").alias("reason")
+    return sizes.select(ROW, said)
+
+
+def _numbered() -> pl.Expr:
+    return pl.int_range(pl.len(), dtype=pl.Int64).alias(ROW)
 
 
 def _unknown_references(typed: pl.DataFrame, table: Table, gate: Gate) -> list[pl.DataFrame]:
@@ -198,29 +208,13 @@ def _forgotten_rows(typed: pl.DataFrame, gate: Gate) -> pl.Series:
     return typed["shopper_id"].is_in(list(gone)).fill_null(False).arg_true().cast(pl.Int64).alias(ROW)
 
 
-def _json_lines(frame: pl.DataFrame, table: Table) -> list[str]:
-    """Each row as JSON; a number that JSON cannot write (NaN, infinite) as text, lest it be taken for missing."""
-    odd = [
-        name
-        for name, kind in frame.schema.items()
-        if kind.is_float() and not frame[name].is_finite().all() and not _is_id(table, name)
-    ]
-    plain = frame.with_columns(pl.col(odd).cast(pl.String))
-    return plain.write_ndjson().removesuffix("\n").split("\n") if frame.height else []
-
-
-def _is_id(table: Table, name: str) -> bool:
-    """Where ids came as floats, NaN is how a missing one is written."""
-    column = table.column(name)
-    return column is not None and column.kind in ("id", "text")
-
-
-def _raw_rows(source: Rows, rows: list[int]) -> list[str]:
+def _raw_rows(source: Rows, rows: list[int]) -> pl.Series:
     """Read rows again as they came; needed only for the few whose fault shows after the whole file was seen."""
     texts: dict[int, str] = {}
     start = 0
     for chunk in source.chunks():
         here = [row for row in rows if start <= row < start + chunk.height]
-        texts.update(zip(here, _json_lines(chunk[[row - start for row in here]], source.table), strict=True))
+        some = chunk[[row - start for row in here]].drop(REFUSED, strict=False)
+        texts.update(zip(here, json_lines(some, source.table), strict=True))
         start += chunk.height
-    return [texts[row] for row in rows]
+    return pl.Series("row", [texts[row] for row in rows], pl.String)

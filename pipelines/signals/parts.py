@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -13,22 +15,60 @@ import pyarrow.parquet as pq
 
 from pipelines.signals.contract import Table
 from pipelines.signals.keys import Keys, row_keys
+from pipelines.signals.known_keys import RUN_ROWS, KnownKeys
 from pipelines.signals.lake import INGESTED_AT, KEY_COLUMNS, Part, make_durable, together
 from pipelines.signals.schemas import ROW
 
 _GROUP_ROWS = 250_000
 
 
-class Staged:
-    """The rows that hold, written as a part on their way; it becomes the table's part as it is when all are new.
+@dataclass
+class Held:
+    """A table's parts, and the keys that are known of it in this ingest.
 
-    Keys are held in memory: 16 bytes a row.
+    Attributes:
+        folder: root of the lake.
+        parts: the parts so far.
+        keys: of the rows that this ingest added, and of the parts before them where `load_keys` was called.
+        before: parts whose keys are not in `keys`.
     """
 
-    def __init__(self, table: Table, folder: Path, now: datetime) -> None:
+    folder: Path
+    parts: tuple[Part, ...]
+    keys: KnownKeys = field(default_factory=KnownKeys)
+    before: tuple[Part, ...] = ()
+
+    @classmethod
+    def of(cls, folder: Path, parts: tuple[Part, ...]) -> Self:
+        """A table as an ingest finds it."""
+        return cls(folder, parts, before=parts)
+
+    def load_keys(self) -> None:
+        """Take the keys of all parts into memory: worth it when the rows to come are many beside those held."""
+        for part in self.before:
+            with pq.ParquetFile(self.folder / part.file) as file:
+                for batch in file.iter_batches(batch_size=RUN_ROWS, columns=list(KEY_COLUMNS)):
+                    self.keys.add_new(np.stack([batch.column(name).to_numpy() for name in KEY_COLUMNS], axis=1))
+        self.before = ()
+
+
+class Staged:
+    """The rows that hold, written as a part on their way; of a table without a key only those that are new.
+
+    Args:
+        held: what the table holds.
+        table: the table.
+        now: the moment of this ingest.
+    """
+
+    def __init__(self, table: Table, held: Held, now: datetime) -> None:
         self.table = table
-        self.folder = folder
-        self.path = _new_part(table, folder)
+        self.folder = held.folder
+        self.path = _new_part(table, held.folder)
+        self.rows = 0
+        self.duplicates = 0
+        self.digest = 0
+        self._held = held
         self._now = now
         self._writer: pq.ParquetWriter | None = None
         self._keys: list[Keys] = []
@@ -41,20 +81,30 @@ class Staged:
 
     @property
     def keys(self) -> pl.DataFrame:
-        """Keys in the order of the rows, as the columns of KEY_COLUMNS."""
+        """Keys in the order of the rows, as the columns of KEY_COLUMNS; kept where parts are still to be asked."""
         empty = np.zeros((0, 2), np.uint64)
         return pl.DataFrame(np.concatenate([empty, *self._keys]), schema=list(KEY_COLUMNS), orient="row")
 
     @property
     def numbers(self) -> pl.Series:
-        """Where each row stands among the source's rows, counted from 0."""
+        """Where each row of a table with a key stands among the source's rows, counted from 0."""
         return pl.concat(self._numbers)
 
     def add(self, rows: pl.DataFrame) -> None:
         """Write rows with their keys, an event_id where they should have one, and the moment of this ingest."""
         keys = row_keys(rows, leave_out=[ROW])
-        self._keys.append(keys)
-        self._numbers.append(rows[ROW])
+        if self.table.key:
+            self._numbers.append(rows[ROW])
+        else:
+            new = self._held.keys.add_new(keys)
+            self.duplicates += len(new) - int(new.sum())
+            rows, keys = rows.filter(pl.Series(new)), keys[new]
+            if self._held.before:
+                self._keys.append(keys)
+            if rows.is_empty():
+                return
+        self.rows += rows.height
+        self.digest = (self.digest + int(keys[:, 1].sum(dtype=np.uint64))) % 2**64
         whole = rows.drop(ROW).with_columns(
             *(pl.Series(name, keys[:, place]) for place, name in enumerate(KEY_COLUMNS)),
             pl.lit(self._now).dt.convert_time_zone("UTC").dt.cast_time_unit("us").alias(INGESTED_AT),
@@ -86,80 +136,84 @@ def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(path, schema, compression=compression, use_dictionary=content)
 
 
-def append(staged: Staged, held: tuple[Part, ...]) -> tuple[tuple[Part, ...], int]:
+def append(staged: Staged, held: Held) -> tuple[tuple[Part, ...], int, int]:
     """Keep the staged rows whose key is new; the first of several stays.
 
     Returns:
-        The table's parts, and how many rows were kept.
+        The table's parts, how many rows were kept, and how many were there before.
     """
-    folder = staged.folder
-    keys = staged.keys
-    new = _first_of_each(keys)
-    if held:
-        # Each by itself: parts may differ in their attributes.
-        old = pl.concat([pl.scan_parquet(folder / part.file).select(KEY_COLUMNS) for part in held])
-        again = keys.lazy().with_row_index(ROW).join(old, on=list(KEY_COLUMNS), how="semi").select(ROW).collect()
-        new = new.scatter(again[ROW], False) if len(again) else new
-    kept = int(new.sum())
+    folder, digest, duplicates = staged.folder, staged.digest, staged.duplicates
+    if held.before and staged.rows:
+        # The keys of the parts go by a set of the new ones, which is small beside them.
+        keys = staged.keys
+        low = keys["_key_low"].implode()
+        old = pl.concat(
+            [
+                pl.scan_parquet(folder / part.file).select(KEY_COLUMNS).filter(pl.col("_key_low").is_in(low))
+                for part in held.before
+            ]
+        )
+        again = keys.lazy().with_row_index(ROW).join(old, on=list(KEY_COLUMNS), how="semi").select(ROW).collect()[ROW]
+        if len(again):
+            digest = (digest - int(keys["_key_low"].gather(again).to_numpy().sum(dtype=np.uint64))) % 2**64
+            duplicates += len(again)
+        if 0 < len(again) < staged.rows:
+            marks = pl.Series([True]).new_from_index(0, staged.rows)
+            staged.keep(marks.scatter(again, False))
+    kept = staged.rows + staged.duplicates - duplicates
     if kept == 0:
         staged.path.unlink(missing_ok=True)
-        return held, 0
-    if kept < len(new):
-        staged.keep(new)
+        return held.parts, 0, duplicates
     make_durable(staged.path)
-    digest = _digest(keys.filter(new)["_key_low"])
     entry = Part(file=str(staged.path.relative_to(folder)), rows=kept, digest=digest)
-    return (*held, entry), kept
+    held.parts = (*held.parts, entry)
+    return held.parts, kept, duplicates
 
 
-def _first_of_each(keys: pl.DataFrame) -> pl.Series:
-    """Mark the first row of each key. Sorting one half of the keys tells most files' rows apart at once."""
-    low = np.sort(keys["_key_low"].to_numpy())
-    twice = pl.Series(np.unique(low[1:][low[1:] == low[:-1]]), dtype=pl.UInt64)
-    marks = pl.Series("new", [True], pl.Boolean).new_from_index(0, keys.height)
-    if twice.is_empty():
-        return marks
-    some = keys.with_row_index(ROW).filter(pl.col("_key_low").is_in(twice.implode()))
-    later = some.filter(~pl.struct(KEY_COLUMNS).is_first_distinct())[ROW]
-    return marks.scatter(later, False) if len(later) else marks
-
-
-def replace(staged: Staged, held: tuple[Part, ...], *, overwrite: bool) -> tuple[tuple[Part, ...], int, list[int]]:
+def replace(staged: Staged, held: Held, *, overwrite: bool) -> tuple[tuple[Part, ...], int, int, list[int]]:
     """Fold the staged rows into the table: a new key is added, a known one replaced, an equal row is a duplicate.
 
     Args:
         staged: the rows.
-        held: the table's parts so far.
+        held: what the table holds so far.
         overwrite: False leaves the rows that the table holds as they are.
 
     Returns:
-        The table's parts, how many rows were kept, and where rows stand (counted from 0 in the source) that have the
-        key of an earlier row of the same source, or of a row that may not be replaced, and other values.
+        The table's parts, how many rows were kept, how many were there before, and where rows stand (counted from 0 in
+        the source) that have the key of an earlier row of the same source, or of a row that may not be replaced, and
+        other values.
     """
     if not staged.path.exists():  # not one row could be parted into columns
-        return held, 0, []
+        return held.parts, 0, 0, []
     folder, key, content = staged.folder, list(staged.table.key), list(KEY_COLUMNS)
     fresh = pl.read_parquet(staged.path).with_columns(staged.numbers.alias(ROW))
     staged.path.unlink()
     first = fresh.unique(key, keep="first", maintain_order=True)
-    conflicts = sorted(fresh.join(first, on=[*key, *content], how="anti")[ROW].to_list())
-    old = [pl.read_parquet(folder / part.file) for part in held]
+    odd = fresh.join(first, on=[*key, *content], how="anti")[ROW]
+    conflicts = odd.to_list()
+    duplicates = fresh.height - first.height - len(conflicts)
+    old = [pl.read_parquet(folder / part.file) for part in held.parts]
     for frame in old:
-        first = first.join(frame, on=content, how="anti")
+        known = first.join(frame, on=content, how="semi").height
+        duplicates += known
+        if known:
+            first = first.join(frame, on=content, how="anti")
         if not overwrite:
             taken = first.join(frame, on=key, how="semi")
-            conflicts = sorted([*conflicts, *taken[ROW]])
+            conflicts += taken[ROW].to_list()
             first = first.join(taken, on=key, how="anti")
+    conflicts.sort()
     kept = first.drop(ROW)
     if kept.is_empty():
-        return held, 0, conflicts
+        return held.parts, 0, duplicates, conflicts
     rest = [frame.join(kept, on=key, how="anti").lazy() for frame in old]
     whole = together([*rest, kept.lazy()]).collect().sort(key)
     path = _new_part(staged.table, folder)
     whole.write_parquet(path, compression="zstd")
     make_durable(path)
     entry = Part(file=str(path.relative_to(folder)), rows=whole.height, digest=_digest(whole["_key_low"]))
-    return (entry,), kept.height, conflicts
+    held.parts = (entry,)
+    return held.parts, kept.height, duplicates, conflicts
 
 
 def _new_part(table: Table, folder: Path) -> Path:

@@ -23,6 +23,7 @@ SCHEMA = pl.Schema(
         "at": pl.Datetime("us", "UTC"),
     }
 )
+_SLICE_ROWS = 100_000
 # How a reason names a value that another table does not hold (see contract.unknown_reason).
 _NAMED = r"""(?<name>\w+) (?:'|")(?<value>[^'"]*)(?:'|") is not in the"""
 # What to do about a reason, by how it ends; the first that fits is shown.
@@ -30,10 +31,13 @@ _WAYS_OUT = (
     ("is missing", "fill the column in your export and ingest again"),
     ("lies in the future", "check the clock and the time zone of the source; write UTC"),
     ("is not in the", "ingest the table that it refers to, then run `facings quarantine readmit`"),
+    ("clocks repeat or skip", "write such times with their offset, as 2026-10-25T02:30:00+02:00"),
     ("in the lake already", "nothing, if the lake's row is newer; else bring the row in a folder of its own"),
     ("with other values", "keep one row for each key in your export and ingest again"),
     ("was forgotten", "nothing: the shopper asked to be forgotten"),
     (MALFORMED, "write each row with as many values as the header has names and ingest again"),
+    ("is not one of the known values", "map the value (docs/data.md) or correct it, and ingest again"),
+    ("is not a time", "name the format in a mapping (docs/data.md) or write UTC, and ingest again"),
     ("", "correct the value in your export and ingest again"),
 )
 
@@ -61,8 +65,10 @@ def write_quarantine(lake: Lake, rows: pl.DataFrame) -> tuple[str, ...]:
     )
     if kept.is_empty():
         return ()
-    digest = hashlib.sha256(kept.drop("at").write_json().encode()).hexdigest()[:16]
-    file = f"quarantine/{digest}.parquet"
+    digest = hashlib.sha256()
+    for some in kept.drop("at").iter_slices(_SLICE_ROWS):
+        digest.update(some.write_json().encode())
+    file = f"quarantine/{digest.hexdigest()[:16]}.parquet"
     path: Path = lake.folder / file
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
@@ -73,20 +79,11 @@ def write_quarantine(lake: Lake, rows: pl.DataFrame) -> tuple[str, ...]:
     return (file,)
 
 
-def records(table: str, file: str, lines: list[int], reasons: list[str], rows: list[str], at: datetime) -> pl.DataFrame:
-    """Make quarantine rows of one file."""
-    size = len(lines)
-    return pl.DataFrame(
-        {
-            "table": [table] * size,
-            "file": [file] * size,
-            "line": lines,
-            "reason": reasons,
-            "row": rows,
-            "at": [at] * size,
-        },
-        schema=SCHEMA,
-    )
+def records(table: str, file: str, rows: pl.DataFrame, at: datetime) -> pl.DataFrame:
+    """Make quarantine rows of one file from the columns line, reason and row."""
+    place = pl.lit(table).alias("table"), pl.lit(file).alias("file")
+    whole = rows.with_columns(*place, pl.lit(at).dt.convert_time_zone("UTC").dt.cast_time_unit("us").alias("at"))
+    return whole.select(SCHEMA.names()).cast(SCHEMA)
 
 
 def explain(rows: pl.DataFrame) -> pl.DataFrame:

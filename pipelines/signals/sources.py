@@ -7,17 +7,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from configs.errors import FacingsError
-from pipelines.signals.contract import BESIDE, RESERVED, TABLES, Table
+from pipelines.signals.contract import RESERVED, Table
 from pipelines.signals.csv_files import CsvFile, Malformed
+from pipelines.signals.description import CsvFormat
 
 CHUNK_ROWS = 1_000_000
+MAX_COLUMNS = 1000
+MAX_NAME = 200
 _PLAIN = (
     pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_integer, pa.types.is_floating,
     pa.types.is_decimal, pa.types.is_boolean, pa.types.is_date, pa.types.is_timestamp, pa.types.is_time,
@@ -25,26 +28,89 @@ _PLAIN = (
 )  # fmt: skip
 
 
-class Source:
-    """One file of one table."""
+class Rows(Protocol):
+    """Rows of one table as they came, in chunks."""
 
-    def __init__(self, table: Table, path: Path) -> None:
-        self.table = table
-        self.path = path
+    @property
+    def table(self) -> Table:
+        """The table that the rows belong to."""
+        ...
 
     @property
     def name(self) -> str:
-        """The file's name."""
-        return self.path.name
+        """The file's name, for the quarantine."""
+        ...
+
+    @property
+    def where(self) -> str:
+        """What to call the source in a message."""
+        ...
+
+    @property
+    def must_have_rows(self) -> bool:
+        """Whether it is a fault that there is no row."""
+        ...
+
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        ...
+
+    def chunks(self) -> Iterator[pl.DataFrame]:
+        """Yield the rows in order."""
+        ...
+
+    def malformed(self) -> list[Malformed]:
+        """Rows that could not be parted into columns; asked for after the chunks."""
+        ...
+
+    def lines(self, rows: pl.Series) -> pl.Series:
+        """Where rows (counted from 0) stand in the source."""
+        ...
+
+    def rows_at(self, lines: Sequence[int]) -> dict[int, int]:
+        """Which row (counted from 0) stands at each of these lines; lines without one are left out."""
+        ...
+
+
+class Source:
+    """One file of one table.
+
+    Args:
+        table: the table that its rows belong to.
+        path: the file.
+        name: its name in the quarantine; default: the file's own.
+        form: how it is written, where it is a CSV file.
+        must_have_rows: whether a file without rows is a fault.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        path: Path,
+        name: str | None = None,
+        form: CsvFormat | None = None,
+        *,
+        must_have_rows: bool = True,
+    ) -> None:
+        self.table = table
+        self.path = path
+        self.name = name or path.name
+        self.form = form
+        self.must_have_rows = must_have_rows
+
+    @property
+    def where(self) -> str:
+        """The file's path."""
+        return str(self.path)
 
     def columns(self) -> list[str]:
         """Names of the file's columns.
 
         Raises:
-            FacingsError: the file cannot be read, or a name cannot be used.
+            FacingsError: the file cannot be read, has too many columns, or a name cannot be used.
         """
         names = self._csv.header if self._csv else [str(name) for name in self._parquet().schema_arrow.names]
-        check_names(names, self.path)
+        check_names(names, self.where)
         return names
 
     def chunks(self) -> Iterator[pl.DataFrame]:
@@ -59,13 +125,17 @@ class Source:
         """Rows that no chunk holds, because they have more or fewer values than there are columns."""
         return self._csv.malformed() if self._csv else []
 
-    def lines(self, rows: list[int]) -> list[int]:
+    def lines(self, rows: pl.Series) -> pl.Series:
         """Line in a CSV file (the header is line 1) or row number from 1 in a parquet file, for rows counted from 0."""
-        return self._csv.lines(rows) if self._csv else [row + 1 for row in rows]
+        return self._csv.lines(rows) if self._csv else rows + 1
+
+    def rows_at(self, lines: Sequence[int]) -> dict[int, int]:
+        """Which row (counted from 0) stands at each line or row number; lines without one are left out."""
+        return self._csv.rows_at(lines) if self._csv else {line: line - 1 for line in lines}
 
     @cached_property
     def _csv(self) -> CsvFile | None:
-        return CsvFile(self.path) if self.path.suffix == ".csv" else None
+        return CsvFile(self.path, self.form) if self.path.suffix == ".csv" else None
 
     def _parquet(self) -> pq.ParquetFile:
         try:
@@ -79,7 +149,7 @@ class Source:
         with self._parquet() as file:
             for field in file.schema_arrow:
                 column = self.table.column(field.name)
-                if not _is_plain(field.type, a_list=column is not None and column.kind == "list"):
+                if not _is_plain(field.type, a_list=column is None or column.kind == "list"):
                     what = f"{self.path}: column {field.name} is of type {field.type}"
                     raise FacingsError(f"{what}, which no table holds; write plain values.")
             try:
@@ -92,16 +162,25 @@ class Source:
                 raise FacingsError(f"{self.path} is damaged ({_short(error)}); export it again.") from None
 
 
-def check_names(names: Sequence[str], where: Path) -> None:
-    """Refuse names of columns that could be taken for another.
+def check_names(names: Sequence[str], where: str) -> None:
+    """Refuse too many columns, and names that could be taken for another.
 
     Raises:
-        FacingsError: a name is empty, stands twice, differs from another in case only, or is the lake's own.
+        FacingsError: there are more than MAX_COLUMNS, or a name is empty, too long, stands twice, differs from another
+            in case only, or is the lake's own.
     """
+    if len(names) > MAX_COLUMNS:
+        raise FacingsError(
+            f"{where} has {len(names):,} columns and a table may have {MAX_COLUMNS}; leave out what you do not need."
+        )
     seen: dict[str, str] = {}
     for place, name in enumerate(names, start=1):
         if not name.strip():
             raise FacingsError(f"{where} has no name for column {place}; name it or leave it out.")
+        if len(name) > MAX_NAME:
+            raise FacingsError(
+                f"{where} has a name of {len(name):,} characters for column {place}; {MAX_NAME} are allowed."
+            )
         if name.lower() in RESERVED:
             raise FacingsError(f"{where} has a column {name}, a name that the lake keeps for itself; rename it.")
         other = seen.get(name.lower())
@@ -134,6 +213,16 @@ class FrameSource:
     name: str
     frame: pl.DataFrame
     numbers: tuple[int, ...]
+    must_have_rows: bool = True
+
+    @property
+    def where(self) -> str:
+        """What to call the rows in a message."""
+        return self.name
+
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return self.frame.columns
 
     def chunks(self) -> Iterator[pl.DataFrame]:
         """Yield all rows at once."""
@@ -143,35 +232,13 @@ class FrameSource:
         """None: these rows have names."""
         return []
 
-    def lines(self, rows: list[int]) -> list[int]:
+    def lines(self, rows: pl.Series) -> pl.Series:
         """Return the stated lines."""
-        return [self.numbers[row] for row in rows]
+        return pl.Series("line", self.numbers, pl.Int64).gather(rows)
 
-
-def find_sources(folder: Path) -> tuple[list[Source], list[str]]:
-    """Find the tables of a folder.
-
-    Returns:
-        The sources, and the names of files that are no table of the contract.
-
-    Raises:
-        FacingsError: there is no such folder, no table in it, or one table in two formats.
-    """
-    if not folder.is_dir():
-        raise FacingsError(f"There is no folder {folder}; give the folder that holds your tables.")
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    sources = [Source(TABLES[path.stem], path) for path in files if _is_table(path)]
-    if not sources:
-        raise FacingsError(f"{folder} holds no table; it should hold interactions.parquet or interactions.csv.")
-    names = [source.table.name for source in sources]
-    for name in names:
-        if names.count(name) > 1:
-            raise FacingsError(f"{folder} holds table {name} both as CSV and as parquet; keep one of them.")
-    return sources, [path.name for path in files if not _is_table(path) and path.name not in BESIDE]
-
-
-def _is_table(path: Path) -> bool:
-    return path.stem in TABLES and path.suffix in {".csv", ".parquet"}
+    def rows_at(self, lines: Sequence[int]) -> dict[int, int]:
+        """None: what is tried again or came by itself is no file that was corrected."""
+        return {}
 
 
 def frame_of(rows: Sequence[dict[str, Any]]) -> pl.DataFrame:

@@ -107,9 +107,8 @@ def test_a_killed_ingest_leaves_the_old_lake_or_the_new_one(
     assert _state(home) == (old if left == "old" else new)
     assert _take(later, home) == new
     manifest = Lake(Home(home)).manifest()
-    named = {part.file for parts in manifest.tables.values() for part in parts} | set(manifest.quarantine)
     lake = home / "lake"
-    assert {str(file.relative_to(lake)) for file in lake.rglob("*") if file.is_file()} == named | {
+    assert {str(file.relative_to(lake)) for file in lake.rglob("*") if file.is_file()} == manifest.named | {
         "manifest.json",
         "ingest.lock",
     }
