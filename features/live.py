@@ -23,7 +23,7 @@ LOOKS = frozenset({"view", "click", "tap", "scan"})
 # What the shop showed, which is nothing that the shopper did.
 SHOWN = frozenset({"impression", "promotion_offered", "promotion_not_offered"})
 _MINUTE, _HOUR, _DAY = 60_000_000, 3_600_000_000, 86_400_000_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NUMBERS = [feature.name for feature in SHOPPER_LIVE.features if feature.kind == "number"]
 
 
@@ -117,7 +117,7 @@ def live_features(interactions: pd.DataFrame, as_of: pd.Timestamp) -> pd.DataFra
 
 def micros(moment: datetime) -> int:
     """Microseconds since 1970, exactly."""
-    since = moment - _EPOCH
+    since = moment - EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 

@@ -16,6 +16,7 @@ from models.reasons import Reason
 
 # The order is part of the format: a new reason goes to the end. Four bits hold the place, so there may be 16.
 REASONS = tuple(Reason)
+REASON_CODES = {str(reason): code for code, reason in enumerate(REASONS)}
 _ITEM_BITS = 28
 MAX_ITEMS = 1 << _ITEM_BITS
 _LONGEST_KEY = 500  # LMDB takes 511 bytes

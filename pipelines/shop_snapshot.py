@@ -29,8 +29,8 @@ from pipelines.signals.lake import Lake
 FILE = "shop.mdb"
 PLACES = "places.json"
 PRICES, FLAGS = "prices.npy", "flags.npy"
-_TABLES = ("cards", "index", "offers", "stock", "popular")
-_VERSION = 2
+_TABLES = ("cards", "index", "offers", "stock", "popular", "contents")
+_VERSION = 3
 _RECENT_DAYS = 28
 _LIST = 200
 CHAIN = "chain"
@@ -72,6 +72,7 @@ def write_shop(folder: Path, lake: Lake, settings: Settings, progress: Callable[
             "offers": list(_offers(lake, position, settings.currency)),
             "stock": list(_stock(lake, position)),
             "popular": list(_popular(lake, sales, position, items)),
+            "contents": list(_contents(lake)),
         },
     )
     has_stores, has_stock = lake.has("stores"), lake.has("stock")
@@ -137,6 +138,14 @@ def _stock(lake: Lake, position: pl.DataFrame) -> Iterator[tuple[bytes, bytes]]:
     rows = held.group_by("store_id").agg(pl.col("place").sort()).collect()
     for store, places in rows.iter_rows():
         yield key_of(store), np.asarray(places, dtype="<i4").tobytes()
+
+
+def _contents(lake: Lake) -> Iterator[tuple[bytes, bytes]]:
+    """For each content the ids of the items that it shows."""
+    if lake.has("contents"):
+        linked = lake.scan("contents").select("content_id", "item_ids").drop_nulls().unique("content_id").collect()
+        for content, items in linked.iter_rows():
+            yield key_of(content), orjson.dumps([item for item in items.split("|") if item][:_LIST])
 
 
 def _popular(
@@ -247,6 +256,11 @@ class Shop:
         return [
             Offer(**{**row, "stores": tuple(row["stores"]) if row["stores"] else None}) for row in orjson.loads(raw)
         ]
+
+    def content_items(self, content_id: str) -> list[str]:
+        """Ids of the items that a content shows; none for what is no content."""
+        raw = self._file.get("contents", key_of(content_id))
+        return [] if raw is None else list(orjson.loads(raw))
 
     def in_stock(self, store_id: str | None) -> npt.NDArray[np.int32] | None:
         """Sorted positions of what is in stock; None: the rule is off, as no stock table was ever ingested."""

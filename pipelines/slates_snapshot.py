@@ -1,4 +1,7 @@
-"""The slates of one model: for each shopper the best candidates, with score and reason."""
+"""The slates of one model: for each shopper the best candidates, with score and reason.
+
+A model that can fold in lies beside them, for shoppers who did something since it was trained.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ import pandas as pd
 
 from configs.errors import FacingsError
 from models.base import Recommender
-from pipelines.packed import MAX_ITEMS, NOBODY, REASONS, LmdbFile, Ranked, key_of, pack, unpack, write_lmdb
+from pipelines.packed import MAX_ITEMS, NOBODY, REASON_CODES, LmdbFile, Ranked, key_of, pack, unpack, write_lmdb
 from state.files import draft_beside
 
 FILE = "slates.mdb"
 ITEMS = "item_ids.npy"
+MODEL = "model"
 _TABLE = "slates"
 _BATCH = 1024
-_CODES = {str(reason): code for code, reason in enumerate(REASONS)}
 
 
 def write_slates(folder: Path, model: Recommender, candidates: int, progress: Callable[[str], None]) -> dict[str, Any]:
@@ -30,6 +33,8 @@ def write_slates(folder: Path, model: Recommender, candidates: int, progress: Ca
             f"A slate can name {MAX_ITEMS:,} items, the model has {len(model.item_ids):,}; train on fewer."
         )
     np.save(folder / ITEMS, np.asarray(model.item_ids.astype(str), dtype=np.str_), allow_pickle=False)
+    if model.capabilities.fold_in:
+        model.save(folder / MODEL)
     counts = write_lmdb(folder / FILE, {_TABLE: sorted(_pairs(model, candidates, progress))})
     return {
         "shoppers": counts[_TABLE],
@@ -45,7 +50,7 @@ def _pairs(model: Recommender, candidates: int, progress: Callable[[str], None])
         lists = model.recommend(shoppers[start : start + _BATCH], candidates)
         items = model.item_ids.get_indexer(pd.Index(lists["item_id"])).astype(np.int32)
         scores = lists["score"].to_numpy(np.float32)
-        reasons = lists["reason"].map(_CODES).to_numpy().astype(np.uint8)
+        reasons = lists["reason"].map(REASON_CODES).to_numpy().astype(np.uint8)
         names = lists["shopper_id"].to_numpy(object)
         starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]]) if len(names) else np.zeros(0, np.int64)
         for low, high in pairwise([*starts, len(names)]):

@@ -19,6 +19,7 @@ from configs.errors import FacingsError
 from configs.home import Home
 from configs.settings import Settings
 from models.base import Recommender
+from pipelines.forget_models import forget_in_models
 from pipelines.packed import count_entries
 from pipelines.signals.lake import Lake
 from pipelines.slates_snapshot import FILE as SLATES_FILE
@@ -164,7 +165,8 @@ def forget_in_snapshots(home: Home, shopper_id: str, *, drafts: bool = True) -> 
         except (OSError, ValueError):
             continue  # not a snapshot: nothing reads it
         stood = drop_shopper(folder, shopper_id)
-        digests = {name: _digest(folder / name) for name in meta["files"]}
+        stood = forget_in_models(folder, shopper_id) > 0 or stood
+        digests = _digests(folder)
         if stood or digests != meta["files"]:
             meta["files"] = digests
             meta["shoppers"] = count_entries(folder / SLATES_FILE, meta["entries"][SLATES_FILE])["slates"]
@@ -193,7 +195,7 @@ def _build(home: Home, kind: Kind, name: str, fill: Callable[[Path], dict[str, A
     draft.mkdir()
     try:
         facts = fill(draft)
-        digests = {path.name: _digest(path) for path in sorted(draft.iterdir())}
+        digests = _digests(draft)
         if addressed:
             name = f"{name}-{hashlib.sha256(json.dumps(digests).encode()).hexdigest()[:12]}"
         sync_files(draft)
@@ -237,6 +239,12 @@ def _holds(home: Home, kind: Kind, name: str) -> bool:
 
 def _pointer(home: Home, kind: Kind) -> Path:
     return home.snapshots / f"CURRENT-{kind}"
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Checksum of every file but the meta, by its path in the folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != META)
+    return {str(path.relative_to(folder)): _digest(path) for path in files}
 
 
 def _digest(path: Path) -> str:

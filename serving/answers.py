@@ -14,6 +14,7 @@ from configs.settings import Settings
 from pipelines.offers.claims import Claim, Claims
 from pipelines.offers.decide import CERTAIN, POLICY_VERSION, Ask, Chosen, decide
 from pipelines.offers.view import View
+from serving.live import Live
 from serving.metrics import RECOMMENDATIONS, SECONDS
 
 
@@ -25,6 +26,7 @@ class Answering:
         settings, clock, claims: as configured.
         public_url: what QR codes carry, without a slash at the end.
         local_only: that address is of use on this machine alone.
+        live: what shoppers do now.
     """
 
     settings: Settings
@@ -32,6 +34,7 @@ class Answering:
     claims: Claims
     public_url: str
     local_only: bool
+    live: Live
 
     def recommend(self, view: View, ask: Ask, *, explain: bool = False, for_page: bool = False) -> dict[str, Any]:
         """Decide and describe a slate: the answer of `POST /v1/placements/{placement}:recommend`.
@@ -41,7 +44,8 @@ class Answering:
         """
         started = time.perf_counter()
         now = self.clock.now()
-        slate = decide(view, ask, now, explain=explain)
+        live = self.live.candidates(view, ask.shopper_id)
+        slate = decide(view, ask, now, explain=explain, live=live)
         recommendation_id = uuid.uuid4().hex
         expires = now + timedelta(minutes=self.settings.claim_minutes)
         stocked = view.shop.in_stock(ask.store_id) is not None
@@ -57,6 +61,7 @@ class Answering:
             "model_version": view.model_version,
             "policy_version": POLICY_VERSION,
             "fallback": slate.fallback,
+            "live": live is not None,
             "placement": ask.placement,
             "store_id": ask.store_id,
             "stock_rule": "on" if stocked else "off",

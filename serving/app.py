@@ -37,10 +37,12 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        services.start()
         watch = asyncio.create_task(_watch(services))
         yield
         services.stop()
         watch.cancel()
+        await asyncio.to_thread(services.end)
         services.current.close()
 
     app = FastAPI(
@@ -73,6 +75,7 @@ async def _watch(services: Services) -> None:
     while True:
         try:
             async for _ in services.current.changes():
+                services.live.warm(services.current.get())
                 services.screens.renew(services.gone)
         except Exception as error:  # whatever happens here, requests go on on what is in use
             _LOG.error("the watch over snapshots met %s and goes on", type(error).__name__)

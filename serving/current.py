@@ -44,6 +44,11 @@ class CurrentView:
         """Whether there is something to serve."""
         return self._view is not None
 
+    def stores(self) -> frozenset[str] | None:
+        """Ids of the stores; None: stores were never ingested."""
+        shop = None if self._view is None else self._view.shop
+        return frozenset(shop.stores) if shop is not None and shop.has_stores else None
+
     def refresh(self) -> View | None:
         """Take the snapshots that the pointers name, if they changed; return the view that they replace."""
         signature = self._signature()

@@ -13,3 +13,12 @@ EVENTS = Counter("facings_events_total", "Interactions received by outcome", ["o
 STREAMS = Gauge("facings_streams", "Open event streams of screens")
 SNAPSHOTS_TAKEN = Counter("facings_snapshots_taken_total", "Snapshots taken into use")
 SNAPSHOTS_REFUSED = Counter("facings_snapshots_refused_total", "Snapshots that were damaged and not taken")
+LIVE_SECONDS = Histogram(
+    "facings_live_seconds",
+    "From the moment an event is on the disk until it counts in this process",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
+)
+LIVE_PUSH_SECONDS = Gauge("facings_live_push_seconds", "How long the last push of live features took")
+LIVE_SHOPPERS = Gauge("facings_live_shoppers", "Shoppers whose newest events are held in memory")
+LIVE_LATE = Counter("facings_live_late_total", "Slates that did not wait longer for the newest events to count")
+LIVE_FAILED = Counter("facings_live_failed_total", "Failed attempts to let the newest events count")

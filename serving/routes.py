@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
 from pipelines.offers.decide import Ask, probable
 from pipelines.offers.eligibility import PLACEMENTS, Placement
 from pipelines.offers.view import View
-from pipelines.signals.events import check_interactions
 from serving.bodies import EventsBody, RecommendBody, read_body
 from serving.described import PROBLEMS, gives, json_response, takes
 from serving.metrics import EVENTS
@@ -21,8 +19,6 @@ from serving.problems import Problem
 from serving.schemas import EventsAnswer, HealthAnswer, RecommendAnswer
 from serving.screen_routes import screen_routes
 from serving.services import Services
-from state.events import append_events
-from state.forgotten import forgotten_among
 
 
 def api_routes(services: Services) -> APIRouter:
@@ -48,6 +44,7 @@ def _placements(services: Services) -> APIRouter:
         body = await read_body(request, RecommendBody)
         view = services.current.get()
         ask = _ask(view, placement, body)
+        await services.live.prepare(view, ask.shopper_id)
         return json_response(services.answering.recommend(view, ask, explain=body.explain))
 
     @router.post("/v1/events:batch", tags=["signals"], openapi_extra=takes(EventsBody), responses=gives(EventsAnswer))
@@ -55,7 +52,12 @@ def _placements(services: Services) -> APIRouter:
         """Take interactions: each is durable before the answer, and a repeat of an event_id is a duplicate."""
         services.doorkeeper.require(request, "events")
         body = await read_body(request, EventsBody)
-        return json_response(await run_in_threadpool(_take_events, services, body.events))
+        taken = await asyncio.wrap_future(services.receiver.submit(body.events))
+        counts = {"accepted": taken.accepted, "duplicate": taken.duplicates, "rejected": len(taken.rejected)}
+        for outcome, count in counts.items():
+            EVENTS.labels(outcome).inc(count)
+        rejected = [{"index": entry.index, "reason": entry.reason} for entry in taken.rejected]
+        return json_response({"accepted": taken.accepted, "duplicates": taken.duplicates, "rejected": rejected})
 
     return router
 
@@ -76,30 +78,6 @@ def _ask(view: View, placement: Placement, body: RecommendBody) -> Ask:
         shopper = probable([(one.shopper_id, one.probability) for one in body.shoppers])
         unsure = shopper is None
     return Ask(placement, store, body.count, shopper, unsure, body.exclude_ids, body.candidates)
-
-
-def _take_events(services: Services, rows: list[Any]) -> dict[str, Any]:
-    now = services.answering.clock.now()
-    shop = services.current.get().shop if services.current.ready else None
-    stores = frozenset(shop.stores) if shop is not None and shop.has_stores else None
-    skew = services.answering.settings.clock_skew_seconds
-    good, bad = check_interactions(rows, now=now, skew_seconds=skew, known_stores=stores)
-    rejected = [{"index": entry.index, "reason": entry.reason} for entry in bad]
-    gone = forgotten_among(services.engine, {row["shopper_id"] for row in good}, services.pseudonym_key)
-    if gone:
-        refused = {entry.index for entry in bad}
-        places = [index for index in range(len(rows)) if index not in refused]
-        reason = "the shopper was forgotten"
-        lost = [index for index, row in zip(places, good, strict=True) if row["shopper_id"] in gone]
-        rejected += [{"index": index, "reason": reason} for index in lost]
-        good = [row for row in good if row["shopper_id"] not in gone]
-    with services.event_lock:
-        accepted = append_events(services.engine, good, now)
-    duplicates = len(good) - accepted
-    for outcome, count in (("accepted", accepted), ("duplicate", duplicates), ("rejected", len(rejected))):
-        EVENTS.labels(outcome).inc(count)
-    rejected.sort(key=lambda entry: int(str(entry["index"])))
-    return {"accepted": accepted, "duplicates": duplicates, "rejected": rejected}
 
 
 def _operations(services: Services) -> APIRouter:

@@ -59,6 +59,7 @@ class _Decided(BaseModel):
     fallback: Annotated[str, Field(json_schema_extra={"enum": list(fallbacks())})] | None = Field(
         description="null: the shopper's own slate; else why not, and from which level it was filled instead"
     )
+    live: bool = Field(description="whether what the shopper did since the last training counts in it")
     placement: Placement
     store_id: str | None
     stock_rule: Literal["on", "off"] = Field(description="off where no stock table was ever ingested")

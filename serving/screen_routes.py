@@ -69,6 +69,7 @@ def screen_routes(services: Services) -> APIRouter:
         SIGHTINGS.labels(decision.status).inc()
         expires = None
         if decision.shopper_id is not None:
+            await services.live.prepare(view, decision.shopper_id)
             expires = services.screens.seen(screen_id, track, decision.shopper_id)
         else:
             services.screens.left(screen_id, track)

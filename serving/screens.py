@@ -30,7 +30,10 @@ _LOCAL_NOTE = "The code opens on this machine only."
 
 @dataclass
 class Word:
-    """What a screen shows: an event's kind, its slate, its JSON, until when, and when the first offer on it ends."""
+    """What a screen shows: an event's kind, its slate, its JSON, until when, and when the first offer on it ends.
+
+    `live` tells what was known of the shopper (see `Live.version`).
+    """
 
     kind: str
     slate: dict[str, Any]
@@ -38,6 +41,7 @@ class Word:
     etag: str
     ends: datetime
     offers_end: datetime | None = None
+    live: int | None = None
 
 
 @dataclass
@@ -135,11 +139,14 @@ class Screens:
         self._tell(screen)
 
     def _prolonged(self, screen: Screen, shopper: str, ends: datetime, now: datetime) -> Word | None:
-        """The slate on the screen for longer; None where it is another shopper's, or an offer on it has ended."""
+        """The slate on the screen for longer; None: it is another shopper's, they did something, or an offer ended."""
         word = screen.personal
+        live = self._answering.live.version(self._current.get(), shopper)
+        if word is not None and live not in (None, word.live):
+            return None
         if word is None or shopper != screen.shopper or (word.offers_end is not None and word.offers_end <= now):
             return None
-        return self._dated(word.kind, word.slate, ends, word.offers_end)
+        return self._dated(word.kind, word.slate, ends, word.offers_end, word.live)
 
     def _tell(self, screen: Screen) -> None:
         screen.number += 1
@@ -152,6 +159,7 @@ class Screens:
         told = place.get("placement")
         placement: Placement = told if told in PLACEMENTS and told != PRIVATE else "entrance"  # everybody sees a screen
         store = place["store_id"]
+        live = self._answering.live.version(view, shopper)
         slate = self._answering.recommend(view, Ask(placement, store, SLOTS, shopper), for_page=True)
         link = self._link(slate, shopper, store)
         slate |= {
@@ -164,14 +172,16 @@ class Screens:
         }
         offers = [item["offer"]["ends"] for item in slate["items"] if item["offer"]["ends"]]
         first = min(map(datetime.fromisoformat, offers), default=None)
-        return self._dated("idle" if shopper is None else "slate", slate, ends, first)
+        return self._dated("idle" if shopper is None else "slate", slate, ends, first, live)
 
     def _link(self, slate: dict[str, Any], shopper: str | None, store: str) -> str:
         ends = self._answering.clock.now() + timedelta(minutes=self._answering.settings.claim_minutes)
         return self._answering.link(Claim(slate["recommendation_id"], shopper, store, None, ends))
 
-    def _dated(self, kind: str, slate: dict[str, Any], ends: datetime, offers_end: datetime | None) -> Word:
+    def _dated(
+        self, kind: str, slate: dict[str, Any], ends: datetime, offers_end: datetime | None, live: int | None
+    ) -> Word:
         ends = ends if offers_end is None else min(ends, offers_end)
         dated = {**slate, "now": self._answering.clock.now().isoformat(), "expires_at": ends.isoformat()}
         etag = hashlib.sha256(f"{kind} {slate['recommendation_id']} {ends}".encode()).hexdigest()[:24]
-        return Word(kind, dated, orjson.dumps(dated), f'"{etag}"', ends, offers_end)
+        return Word(kind, dated, orjson.dumps(dated), f'"{etag}"', ends, offers_end, live)

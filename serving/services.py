@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,9 +12,12 @@ from configs.settings import Settings
 from identity.match import TrackDecider
 from pipelines.faces import gallery_source, open_consents
 from pipelines.offers.claims import Claims
+from pipelines.signals.live import LiveFollower, LiveStates
+from pipelines.signals.receive import Receiver
 from serving.answers import Answering
 from serving.auth import Doorkeeper, is_loopback
 from serving.current import CurrentView
+from serving.live import Live
 from serving.screens import Screens
 from state.consent import Consents
 from state.engine import open_engine
@@ -33,8 +35,9 @@ class Services:
     engine: Any
     pseudonym_key: bytes
     consents: Consents
+    live: Live
+    receiver: Receiver
     stopping: bool = False
-    event_lock: threading.Lock = field(default_factory=threading.Lock)
     _deciders: dict[str, TrackDecider] = field(default_factory=dict)
 
     def decider(self, store_id: str) -> TrackDecider:
@@ -50,6 +53,18 @@ class Services:
         """Those who were forgotten."""
         return forgotten_among(self.engine, shoppers, self.pseudonym_key)
 
+    def start(self) -> None:
+        """Begin to take events and to follow them."""
+        self.receiver.start()
+        self.live.start()
+        if self.current.ready:
+            self.live.warm(self.current.get())
+
+    def end(self) -> None:
+        """Let go of what `start` began."""
+        self.receiver.stop()
+        self.live.stop()
+
     def stop(self) -> None:
         """End the open streams, so that the server can end."""
         self.stopping = True
@@ -61,14 +76,23 @@ def build_services(settings: Settings, clock: Clock) -> Services:
     home = settings.paths
     engine = open_engine(settings.state_uri)
     public = (settings.public_url or own_url(settings)).rstrip("/")
-    answering = Answering(settings, clock, Claims(secret(home, "claims")), public, local_only=_stays_here(public))
     current = CurrentView(home)
+    key = secret(home, "pseudonym")
+    live = Live(settings, LiveFollower(engine, key, LiveStates(settings.live_shoppers)), clock)
+    claims = Claims(secret(home, "claims"))
+    answering = Answering(settings, clock, claims, public, local_only=_stays_here(public), live=live)
+    receiver = Receiver(
+        engine,
+        key,
+        clock,
+        skew_seconds=settings.clock_skew_seconds,
+        known_stores=current.stores,
+        arrived=live.arrived,
+    )
     consents = open_consents(settings)
     everybody = gallery_source(home, consents)
     screens = Screens(answering, current, lambda shopper: everybody.current().greeting(shopper))
-    return Services(
-        answering, current, screens, Doorkeeper(settings, engine), engine, secret(home, "pseudonym"), consents
-    )
+    return Services(answering, current, screens, Doorkeeper(settings, engine), engine, key, consents, live, receiver)
 
 
 def own_url(settings: Settings, scheme: str = "http") -> str:

@@ -101,15 +101,18 @@ def probable(shoppers: Sequence[tuple[str, float]]) -> str | None:
     return best[0] if best is not None and best[1] >= SURE else None
 
 
-def decide(view: View, ask: Ask, now: datetime, *, explain: bool = False) -> Slate:
-    """Fill a slate, level by level, with the best candidates that may be shown; it always answers."""
+def decide(view: View, ask: Ask, now: datetime, *, explain: bool = False, live: Ranked | None = None) -> Slate:
+    """Fill a slate, level by level, with the best candidates that may be shown; it always answers.
+
+    `live` are the shopper's own candidates where they did something since the champion was trained.
+    """
     excluded = np.unique(view.shop.positions(list(ask.exclude))) if ask.exclude else np.zeros(0, np.int32)
     setting = Setting(ask.placement, ask.store_id, ask.shopper_id is not None, excluded)
     wanted = None if ask.candidates is None else view.shop.positions(list(ask.candidates))
     taken: list[tuple[str, int, float, int]] = []
     refused: dict[int, list[Refusal]] = {}
     seen = np.zeros(0, np.int32)
-    for level, ranked in _levels(view, ask, wanted):
+    for level, ranked in _levels(view, ask, wanted, live):
         places, keep = _fresh(ranked.items, seen, wanted)
         if not len(places):
             continue
@@ -132,9 +135,11 @@ def decide(view: View, ask: Ask, now: datetime, *, explain: bool = False) -> Sla
     return Slate(items, fallback, _named(view, ask, wanted, refused) if explain else {})
 
 
-def _levels(view: View, ask: Ask, wanted: npt.NDArray[np.int32] | None) -> Iterator[tuple[str, Ranked]]:
+def _levels(
+    view: View, ask: Ask, wanted: npt.NDArray[np.int32] | None, live: Ranked | None
+) -> Iterator[tuple[str, Ranked]]:
     if ask.shopper_id is not None:
-        yield "shopper", view.candidates(ask.shopper_id)
+        yield "shopper", view.candidates(ask.shopper_id) if live is None else live
     for level in _LEVELS:
         yield level, view.shop.popular(level, ask.store_id)
     if wanted is not None:

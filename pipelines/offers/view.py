@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from configs.home import Home
 from pipelines import snapshot
+from pipelines.offers.fold import FoldIn
 from pipelines.packed import NOBODY, Ranked
 from pipelines.shop_snapshot import Shop
-from pipelines.slates_snapshot import Slates
+from pipelines.slates_snapshot import MODEL, Slates
 
 NO_MODEL = "none"
 
@@ -25,12 +26,14 @@ class View:
         slates: the champion's slates; None before the first champion.
         to_shop: for each item of the slates its position in the shop, -1 where the shop does not know it.
         model_version: registry version of the champion; `none` before the first.
+        fold_in: makes candidates of a shopper's newest events; None where the champion cannot.
     """
 
     shop: Shop
     slates: Slates | None
     to_shop: npt.NDArray[np.int32]
     model_version: str
+    fold_in: FoldIn | None = None
 
     def candidates(self, shopper_id: str) -> Ranked:
         """A shopper's candidates as positions in the shop."""
@@ -65,9 +68,12 @@ def open_view(home: Home, *, slates: bool = True) -> View | None:
     if slates_id is None:
         return View(shop, None, np.zeros(0, np.int32), NO_MODEL)
     try:
-        own = Slates(home.snapshots / "slates" / slates_id)
+        folder = home.snapshots / "slates" / slates_id
+        own = Slates(folder)
     except BaseException:
         shop.close()
         raise
     to_shop = shop.positions([str(item) for item in own.item_ids])
-    return View(shop, own, to_shop, str(slates_meta["model_version"]))
+    copied = (folder / MODEL).is_dir()
+    fold_in = FoldIn(folder / MODEL, shop, to_shop, int(slates_meta["candidates"])) if copied else None
+    return View(shop, own, to_shop, str(slates_meta["model_version"]), fold_in)
