@@ -35,7 +35,12 @@ def ingest_shop(folder: Path, home: Path, **given: Any) -> Settings:
     return settings
 
 
-def publish_slates(settings: Settings, version: str = "1", recommender: str = "personal_frequency") -> str:
+def publish_slates(
+    settings: Settings,
+    version: str = "1",
+    recommender: str = "personal_frequency",
+    item_content: tuple[str, ...] = (),
+) -> str:
     """Train on the lake and switch to the model's slates; return the snapshot's id."""
     from models.dataset import Dataset
 
@@ -46,6 +51,7 @@ def publish_slates(settings: Settings, version: str = "1", recommender: str = "p
         shoppers=lake.read("shoppers"),
         as_of=END,  # type: ignore[arg-type]
         never_recommend=settings.never_recommend,
+        item_content=item_content,
     )
     model = create(recommender).fit(dataset)
     built = snapshot.build_slates(
