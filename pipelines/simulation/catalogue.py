@@ -10,7 +10,7 @@ from pipelines.simulation.config import TownConfig
 from pipelines.simulation.draws import Array, Draws, Stream
 from pipelines.simulation.words import AGE_RESTRICTED, GOODS, ORIGINS, SENSITIVE, SYLLABLES, TOPICS, kinds
 
-ITEMS_PER_CATEGORY = 8
+ITEMS_PER_CATEGORY = 10
 LAUNCH_DAYS = 30
 LAUNCH_SHARE = 0.02
 NO_TOPIC = len(TOPICS)

@@ -44,7 +44,7 @@ class TownConfig(BaseModel):
     @model_validator(mode="after")
     def _fill(self) -> Self:
         """Put a size in the place of every 0."""
-        items = self.items or min(20_000, max(240, self.shoppers // 20))
+        items = self.items or min(20_000, max(300, self.shoppers // 20))
         makers = self.makers or max(20, items // 10)
         filled = {"items": items, "makers": makers, "contents": self.contents or max(80, items // 4)}
         for name, value in filled.items():

@@ -14,7 +14,7 @@ from scipy.special import ndtr
 
 from pipelines.simulation.draws import Array, extend, gumbel
 
-LOYALTY = 1.1
+LOYALTY = 0.9
 LIFT = 0.9
 """What being noticed on a screen adds to an item's utility, before fatigue."""
 WEARING = 0.35
@@ -95,13 +95,14 @@ def habit(told: Situations) -> Array:
     attraction = _exp(told, told.value - told.dear)
     total = _total(attraction)
     shares = attraction / np.maximum(total, 1e-30)[:, None]
-    pull = (total / 25.0) ** 0.4
+    kept = told.last & told.open
+    faithful = kept.any(axis=1)
+    pull = np.where(faithful, 1.0, (total / 25.0) ** 0.4)
     hazard = np.where(told.habit, 0.9 * told.due**2.5, 0.06 + 0.02 * (told.place >= 0).sum(axis=1)) * pull
     cut = np.where(told.open, told.cut, 0.0)
     buys = -np.expm1(-hazard * np.exp(0.8 * cut.max(axis=1)))
-    kept = told.last & told.open
     lure = -np.expm1(-1.2 * np.where(kept, 0.0, cut).max(axis=1))
-    loyal = np.where(kept.any(axis=1), 0.75 * (1.0 - lure), 0.0)[:, None]
+    loyal = np.where(faithful, 0.75 * (1.0 - lure), 0.0)[:, None]
     return np.asarray(buys[:, None] * (loyal * kept + (1.0 - loyal) * shares))
 
 

@@ -32,7 +32,7 @@ class Shelves:
         stores, items = np.arange(config.stores)[:, None], np.arange(len(catalogue.price))[None, :]
         self.carried = draws.uniform(Stream.ASSORTMENT, stores, items) < CARRIED
         share = np.exp(catalogue.appeal) * catalogue.popularity[catalogue.category]
-        a_week = 8.0 * shoppers_of[:, None] * share / share[: config.items].sum()
+        a_week = 13.0 * shoppers_of[:, None] * share / share[: config.items].sum()
         self._sold = a_week / 7.0  # smoothed units a day
         self.units = np.where(self.carried & (catalogue.launch < 0), np.ceil(1.5 * a_week) + 3, 0).astype(np.int32)
         self.days_out = np.zeros(self.units.shape, np.int32)

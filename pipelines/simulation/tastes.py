@@ -12,7 +12,7 @@ from pipelines.simulation.draws import Array, Draws, Stream, extend, normal
 from pipelines.simulation.words import AGE_BANDS, HOUSEHOLDS, TOPICS
 
 HABITS = 22
-PERSONAL = 0.6
+PERSONAL = 0.5
 """Standard deviation of what only this shopper thinks of this item, for good."""
 SEGMENTS = ("easy", "middle", "thrifty")
 """Thirds of the shoppers by price sensitivity."""
@@ -123,7 +123,7 @@ def build_shoppers(
         hour=np.clip(peaks + 1.2 * draws.normal(Stream.SHOPPER, who, 8), 8.0, 20.0),
         recognised=draws.uniform(Stream.SHOPPER, who, 9) < 0.5,
         habit=habit,
-        interval=np.clip(catalogue.interval[habit] * own, 3.0, 90.0),
+        interval=np.clip(catalogue.interval[habit] * own, 3.0, 90.0).astype(np.float32),
         age=draws.below(len(AGE_BANDS), Stream.SHOPPER, who, 10),
         household=household,
     )
@@ -152,7 +152,7 @@ def _with_no_topic(table: Array) -> Array:
 def _interests(draws: Draws, who: Array, place: Array, places: Neighbourhoods) -> Array:
     """Three topics of the neighbourhood's with unequal weights; one may come twice."""
     reach = np.cumsum(0.8 * places.watching[:, :-1] + 0.2 / len(TOPICS), axis=1)
-    interest = np.zeros((len(who), len(TOPICS) + 1))
+    interest = np.zeros((len(who), len(TOPICS) + 1), np.float32)
     for turn, weight in enumerate((0.6, 0.28, 0.12)):
         luck = draws.uniform(Stream.SHOPPER, who, 20 + turn)
         topic = np.minimum((luck[:, None] > reach[place]).sum(axis=1), len(TOPICS) - 1)
@@ -167,8 +167,8 @@ def _habits(
     pull = catalogue.popularity * np.exp(places.liking[:, catalogue.category_topic])
     reach = np.cumsum(pull / pull.sum(axis=1, keepdims=True), axis=1)
     attention = np.cumsum(interest[:, :-1], axis=1)
-    most = min(HABITS, len(catalogue.popularity) // 2)
-    habit = np.full((len(who), HABITS), -1)
+    most = min(HABITS, 2 * len(catalogue.popularity) // 3)
+    habit = np.full((len(who), HABITS), -1, np.int32)
     filled = np.zeros(len(who), np.int64)
     of_topic = [np.flatnonzero(catalogue.category_topic == topic) for topic in range(NO_TOPIC)]
     for turn in range(3 * HABITS):
