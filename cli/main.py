@@ -29,6 +29,7 @@ VERBS = {
     "rollback": ("cli.rollback", "Put the champion before this one back."),
     "history": ("cli.history", "Show what served when."),
     "serve": ("cli.serve", "Serve offers, screens and events over HTTP."),
+    "explain": ("cli.explain", "Tell of one recommendation what was shown, why, and what it led to."),
     "token": ("cli.token", "Make and revoke tokens for devices and services."),
     "enrol": ("cli.enrol", "Enrol a shopper's face, with consent."),
     "identify": ("cli.identify", "Say who, if anybody enrolled, is on a photograph."),

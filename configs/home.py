@@ -53,6 +53,11 @@ class Home:
         return self.root / "state.db"
 
     @property
+    def decisions_db(self) -> Path:
+        """SQLite log of what was served, and of what each decision saw."""
+        return self.root / "decisions.db"
+
+    @property
     def vault(self) -> Path:
         """Encrypted templates of faces, one file a shopper."""
         return self.root / "vault"

@@ -36,6 +36,10 @@ class Settings(BaseSettings):
     live_features: Literal["on", "off"] = Field(
         "on", description="whether `facings serve` pushes live features into Feast's online store"
     )
+    decision_days: int = Field(35, ge=1, description="how long a decision and what it saw are kept")
+    attribution_days: float = Field(
+        7.0, gt=0, description="a purchase counts for what was shown at most so long before it"
+    )
     session_idle_minutes: float = Field(
         30.0, gt=0, description="without an event for so long, a shopper's session ends"
     )
@@ -64,6 +68,11 @@ class Settings(BaseSettings):
     def state_uri(self) -> str:
         """SQLAlchemy URL of the state database."""
         return self.state_url or f"sqlite:///{self.paths.state_db}"
+
+    @property
+    def decisions_uri(self) -> str:
+        """SQLAlchemy URL of the log of decisions: a file of its own, so that events never wait for it."""
+        return self.state_url or f"sqlite:///{self.paths.decisions_db}"
 
     @property
     def tracking_uri(self) -> str:

@@ -23,6 +23,7 @@ from pipelines.forget_models import forget_in_models, forget_in_tables
 from pipelines.signals.erase import erase_in_lake
 from pipelines.snapshot import forget_in_snapshots
 from state.consent import Consents
+from state.decisions import erase_decisions, open_decisions
 from state.engine import open_engine
 from state.events import erase_events
 from state.files import exclusive
@@ -68,6 +69,8 @@ def forget(settings: Settings, shopper_id: str, *, clock: Clock, progress: Progr
     progress("Erasing from what is served")
     erased["snapshots"] = forget_in_snapshots(home, shopper_id, drafts=False)
     erased["events"] = erase_events(engine, shopper_id)
+    decisions = open_decisions(settings.decisions_uri)
+    erased["decisions"] = erase_decisions(decisions, pseudonym(shopper_id, key))
     progress("Waiting for a retraining or a comparison, if one is under way")
     with (
         exclusive(home.runs / "retrain.lock", "retraining", wait=True),
@@ -82,7 +85,10 @@ def forget(settings: Settings, shopper_id: str, *, clock: Clock, progress: Progr
         erased["lists"] = sum(forget_in_tables(root, shopper_id) for root in roots)
         erased["pages"] = _pages(settings) if any(erased.values()) or not fresh else 0
         erased["snapshots"] += forget_in_snapshots(home, shopper_id)  # what that retraining published
+    erased["decisions"] += erase_decisions(decisions, pseudonym(shopper_id, key))  # what a server had still to write
     scrub(engine)
+    if erased["decisions"]:
+        scrub(decisions)
     if fresh and not any(erased.values()):
         lift_tombstone(engine, shopper_id, key)
         raise FacingsError("Nothing is known of this shopper; check the id.")

@@ -235,8 +235,9 @@ class Shop:
         self.has_stock = bool(meta["has_stock"])
         self.has_stores = bool(meta["has_stores"])
         self.lake = str(meta["lake"])
-        self.prices: npt.NDArray[np.int64] = np.load(folder / PRICES, mmap_mode="r", allow_pickle=False)
-        self.flags: npt.NDArray[np.uint8] = np.load(folder / FLAGS, mmap_mode="r", allow_pickle=False)
+        # As plain arrays over the mapped files: numpy's own class for these costs more than the reading itself.
+        self.prices: npt.NDArray[np.int64] = np.asarray(np.load(folder / PRICES, mmap_mode="r", allow_pickle=False))
+        self.flags: npt.NDArray[np.uint8] = np.asarray(np.load(folder / FLAGS, mmap_mode="r", allow_pickle=False))
 
     def positions(self, item_ids: list[str]) -> npt.NDArray[np.int32]:
         """Positions of items; -1 for an unknown one."""

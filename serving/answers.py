@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,9 +12,12 @@ from configs.clock import Clock
 from configs.settings import Settings
 from pipelines.offers.claims import Claim, Claims
 from pipelines.offers.decide import CERTAIN, POLICY_VERSION, Ask, Chosen, decide
+from pipelines.offers.decision_log import DecisionLog
+from pipelines.offers.record import Asked
 from pipelines.offers.view import View
 from serving.live import Live
 from serving.metrics import RECOMMENDATIONS, SECONDS
+from state.decisions import new_id
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Answering:
         public_url: what QR codes carry, without a slash at the end.
         local_only: that address is of use on this machine alone.
         live: what shoppers do now.
+        log: takes every decision down.
     """
 
     settings: Settings
@@ -35,8 +38,11 @@ class Answering:
     public_url: str
     local_only: bool
     live: Live
+    log: DecisionLog
 
-    def recommend(self, view: View, ask: Ask, *, explain: bool = False, for_page: bool = False) -> dict[str, Any]:
+    def recommend(
+        self, view: View, ask: Ask, *, explain: bool = False, for_page: bool = False, screen_id: str | None = None
+    ) -> dict[str, Any]:
         """Decide and describe a slate: the answer of `POST /v1/placements/{placement}:recommend`.
 
         With `for_page`, items also have what a page draws: brand, category, and whether they are in stock (true, or
@@ -46,7 +52,7 @@ class Answering:
         now = self.clock.now()
         live = self.live.candidates(view, ask.shopper_id)
         slate = decide(view, ask, now, explain=explain, live=live)
-        recommendation_id = uuid.uuid4().hex
+        recommendation_id = new_id(now)
         expires = now + timedelta(minutes=self.settings.claim_minutes)
         stocked = view.shop.in_stock(ask.store_id) is not None
         cards = view.shop.cards([chosen.place for chosen in slate.items])
@@ -67,6 +73,8 @@ class Answering:
             "stock_rule": "on" if stocked else "off",
             "items": items,
         }
+        asked = Asked(recommendation_id, now, explain, screen_id, live is not None)
+        self.log.note(asked, view, ask, slate, [card["item_id"] for card in cards])
         if explain:
             answer["refused"] = [{"item_id": item, "codes": codes} for item, codes in slate.refused.items()]
         seconds = time.perf_counter() - started

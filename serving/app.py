@@ -110,7 +110,9 @@ def _open_list(services: Services, token: str) -> tuple[Mapping[str, Any], Place
     answer = services.answering.recommend(view, ask, for_page=True)
     if claim.item_id:
         ask = Ask("phone", claim.store_id, 1, shopper, candidates=first)
-        answer["items"] = services.answering.recommend(view, ask, for_page=True)["items"] + answer["items"]
+        own = services.answering.recommend(view, ask, for_page=True)
+        mine = [{**one, "recommendation_id": own["recommendation_id"]} for one in own["items"]]
+        answer["items"] = mine + answer["items"]
     return (
         {
             **answer,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from starlette.requests import Request
@@ -15,6 +15,7 @@ MAX_IDS = 10_000
 MAX_EVENTS = 1_000
 
 Id = Annotated[str, Field(min_length=1, max_length=2000)]
+RecommendationId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 Ids = Annotated[list[Id], Field(max_length=MAX_IDS)]
 
 
@@ -73,6 +74,25 @@ class SightingBody(_Body):
         if self.qr_token is not None and self.embedding is not None:
             raise ValueError("give an embedding or a qr_token, not both")
         return self
+
+
+class ResponseBody(_Body):
+    """What a phone tells: `POST /v1/claims/{token}/responses`."""
+
+    event_type: Literal["impression", "tap", "scan"] = Field(description="what happened")
+    recommendation_id: RecommendationId | None = Field(
+        None, description="of what; none: of the slate on whose screen the code was"
+    )
+    item_ids: Annotated[list[Id], Field(max_length=MAX_COUNT)] | None = Field(
+        None, description="which of its items; none: all of them"
+    )
+
+
+class ScreenResponseBody(ResponseBody):
+    """What a display tells: `POST /v1/screens/{screen_id}/responses`."""
+
+    event_type: Literal["impression", "tap"] = Field(description="what happened")
+    recommendation_id: RecommendationId = Field(description="the slate it shows")
 
 
 class EventsBody(_Body):

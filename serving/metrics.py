@@ -8,6 +8,7 @@ SECONDS = Histogram(
     "Time to decide and encode a slate",
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
 )
+DECISIONS = Counter("facings_decisions_total", "Decisions by what became of their record", ["outcome"])
 SIGHTINGS = Counter("facings_sightings_total", "Sightings by outcome", ["status"])
 EVENTS = Counter("facings_events_total", "Interactions received by outcome", ["outcome"])
 STREAMS = Gauge("facings_streams", "Open event streams of screens")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
@@ -14,8 +12,9 @@ from pipelines.offers.eligibility import PLACEMENTS, Placement
 from pipelines.offers.view import View
 from serving.bodies import EventsBody, RecommendBody, read_body
 from serving.described import PROBLEMS, gives, json_response, takes
-from serving.metrics import EVENTS
+from serving.intake import take_events
 from serving.problems import Problem
+from serving.responses import response_routes
 from serving.schemas import EventsAnswer, HealthAnswer, RecommendAnswer
 from serving.screen_routes import screen_routes
 from serving.services import Services
@@ -26,6 +25,7 @@ def api_routes(services: Services) -> APIRouter:
     router = APIRouter(responses=PROBLEMS)
     router.include_router(_placements(services))
     router.include_router(screen_routes(services))
+    router.include_router(response_routes(services))
     router.include_router(_operations(services))
     return router
 
@@ -45,19 +45,15 @@ def _placements(services: Services) -> APIRouter:
         view = services.current.get()
         ask = _ask(view, placement, body)
         await services.live.prepare(view, ask.shopper_id)
-        return json_response(services.answering.recommend(view, ask, explain=body.explain))
+        answer = services.answering.recommend(view, ask, explain=body.explain, screen_id=body.screen_id)
+        return json_response(answer)
 
     @router.post("/v1/events:batch", tags=["signals"], openapi_extra=takes(EventsBody), responses=gives(EventsAnswer))
     async def events(request: Request) -> Response:
         """Take interactions: each is durable before the answer, and a repeat of an event_id is a duplicate."""
         services.doorkeeper.require(request, "events")
         body = await read_body(request, EventsBody)
-        taken = await asyncio.wrap_future(services.receiver.submit(body.events))
-        counts = {"accepted": taken.accepted, "duplicate": taken.duplicates, "rejected": len(taken.rejected)}
-        for outcome, count in counts.items():
-            EVENTS.labels(outcome).inc(count)
-        rejected = [{"index": entry.index, "reason": entry.reason} for entry in taken.rejected]
-        return json_response({"accepted": taken.accepted, "duplicates": taken.duplicates, "rejected": rejected})
+        return json_response(await take_events(services, body.events))
 
     return router
 

@@ -110,6 +110,13 @@ class EventsAnswer(BaseModel):
     rejected: list[RejectedEvent]
 
 
+class ResponseAnswer(BaseModel):
+    """How many interactions a page's word became; none where the slate was nobody's."""
+
+    accepted: int
+    duplicates: int
+
+
 class HealthAnswer(BaseModel):
     """The state of the server."""
 

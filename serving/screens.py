@@ -87,6 +87,13 @@ class Screens:
         self._settle(screen_id)
         return gone
 
+    def shown(self, screen_id: str, recommendation_id: str) -> tuple[str | None, list[str]]:
+        """Whose the personal slate of this id is, if the screen has it now, and its items in order."""
+        screen = self.screen(screen_id)
+        if screen.personal is None or screen.personal.slate["recommendation_id"] != recommendation_id:
+            return None, []
+        return screen.shopper, [item["item_id"] for item in screen.personal.slate["items"]]
+
     def word(self, screen_id: str, *, personal: bool = True) -> Word:
         """What the screen shows now; nobody's slate where `personal` is false."""
         screen = self.screen(screen_id)
@@ -160,7 +167,8 @@ class Screens:
         placement: Placement = told if told in PLACEMENTS and told != PRIVATE else "entrance"  # everybody sees a screen
         store = place["store_id"]
         live = self._answering.live.version(view, shopper)
-        slate = self._answering.recommend(view, Ask(placement, store, SLOTS, shopper), for_page=True)
+        ask = Ask(placement, store, SLOTS, shopper)
+        slate = self._answering.recommend(view, ask, for_page=True, screen_id=screen_id)
         link = self._link(slate, shopper, store)
         slate |= {
             "screen_id": screen_id,

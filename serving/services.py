@@ -12,16 +12,19 @@ from configs.settings import Settings
 from identity.match import TrackDecider
 from pipelines.faces import gallery_source, open_consents
 from pipelines.offers.claims import Claims
+from pipelines.offers.decision_log import DecisionLog
 from pipelines.signals.live import LiveFollower, LiveStates
 from pipelines.signals.receive import Receiver
 from serving.answers import Answering
 from serving.auth import Doorkeeper, is_loopback
 from serving.current import CurrentView
 from serving.live import Live
+from serving.metrics import DECISIONS
 from serving.screens import Screens
 from state.consent import Consents
+from state.decisions import open_decisions
 from state.engine import open_engine
-from state.forgotten import forgotten_among
+from state.forgotten import forgotten_among, tombstones_among
 
 
 @dataclass
@@ -55,6 +58,7 @@ class Services:
 
     def start(self) -> None:
         """Begin to take events and to follow them."""
+        self.answering.log.start()
         self.receiver.start()
         self.live.start()
         if self.current.ready:
@@ -64,6 +68,7 @@ class Services:
         """Let go of what `start` began."""
         self.receiver.stop()
         self.live.stop()
+        self.answering.log.close()
 
     def stop(self) -> None:
         """End the open streams, so that the server can end."""
@@ -80,7 +85,15 @@ def build_services(settings: Settings, clock: Clock) -> Services:
     key = secret(home, "pseudonym")
     live = Live(settings, LiveFollower(engine, key, LiveStates(settings.live_shoppers)), clock)
     claims = Claims(secret(home, "claims"))
-    answering = Answering(settings, clock, claims, public, local_only=_stays_here(public), live=live)
+    log = DecisionLog(
+        open_decisions(settings.decisions_uri),
+        key,
+        clock=clock,
+        keep_days=settings.decision_days,
+        forgotten=lambda digests: tombstones_among(engine, digests),
+        count=lambda outcome, rows: DECISIONS.labels(outcome).inc(rows),
+    )
+    answering = Answering(settings, clock, claims, public, local_only=_stays_here(public), live=live, log=log)
     receiver = Receiver(
         engine,
         key,

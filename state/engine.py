@@ -5,10 +5,11 @@ Each file of this room defines its tables on `metadata` and the functions that r
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Engine as Engine
 from sqlalchemy import MetaData, create_engine, event
@@ -20,8 +21,13 @@ from configs.errors import FacingsError, UsageError
 metadata = MetaData()
 
 
-def open_engine(uri: str) -> Engine:
+def open_engine(uri: str, tables: MetaData = metadata, *, synchronous: Literal["FULL", "NORMAL"] = "FULL") -> Engine:
     """Connect, and create the tables that are missing.
+
+    Args:
+        uri: SQLAlchemy URL.
+        tables: those that belong into this database.
+        synchronous: of SQLite; NORMAL may lose the last commits in a power cut, and never the file.
 
     Raises:
         UsageError: the URL cannot be parsed.
@@ -37,15 +43,15 @@ def open_engine(uri: str) -> Engine:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, pool_pre_ping=True)
     if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _tune_sqlite)
+        event.listen(engine, "connect", partial(_tune_sqlite, synchronous=synchronous))
     package = import_module("state")
     modules = [import_module(f"state.{module.name}") for module in iter_modules(package.__path__)]
     try:
         with engine.begin() as connection:
-            for module in modules:
+            for module in modules if tables is metadata else ():
                 if hasattr(module, "upgrade"):
                     module.upgrade(connection)
-        metadata.create_all(engine)
+        tables.create_all(engine)
     except OperationalError as error:
         raise FacingsError(
             f"The state database {url.render_as_string()} does not answer: {error.orig}; check FACINGS_STATE_URL."
@@ -53,7 +59,7 @@ def open_engine(uri: str) -> Engine:
     return engine
 
 
-def _tune_sqlite(connection: Any, _record: object) -> None:
+def _tune_sqlite(connection: Any, _record: object, *, synchronous: str) -> None:
     """Set each connection up.
 
     WAL lets readers go on beside a writer, FULL makes an acknowledged event durable before the answer, and
@@ -61,7 +67,7 @@ def _tune_sqlite(connection: Any, _record: object) -> None:
     """
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute(f"PRAGMA synchronous={synchronous}")
     cursor.execute("PRAGMA busy_timeout=10000")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.execute("PRAGMA secure_delete=ON")

@@ -17,7 +17,6 @@ _forgotten = Table(
     Column("digest", String(64), primary_key=True),
     Column("at", DateTime(timezone=True), nullable=False),
 )
-
 _CHUNK = 500
 
 
@@ -50,13 +49,24 @@ def count_forgotten(engine: Engine) -> int:
 
 def forgotten_among(engine: Engine, shopper_ids: Iterable[str], key: bytes) -> set[str]:
     """Return those of `shopper_ids` who were forgotten; costs nothing while nobody was."""
-    gone: set[str] = set()
+    if not _anybody(engine):
+        return set()
+    asked = {pseudonym(shopper, key): shopper for shopper in shopper_ids}
+    return {asked[digest] for digest in tombstones_among(engine, asked)}
+
+
+def tombstones_among(engine: Engine, digests: Iterable[str]) -> set[str]:
+    """Return those of these keyed hashes that are of somebody who was forgotten."""
+    asked, found = list(digests), set[str]()
+    if not asked or not _anybody(engine):
+        return set()
     with engine.connect() as connection:
-        if not connection.execute(select(_forgotten.c.digest).limit(1)).first():
-            return gone
-        asked = {pseudonym(shopper, key): shopper for shopper in shopper_ids}
-        digests = list(asked)
-        for start in range(0, len(digests), _CHUNK):
-            some = select(_forgotten.c.digest).where(_forgotten.c.digest.in_(digests[start : start + _CHUNK]))
-            gone.update(asked[digest] for digest in connection.execute(some).scalars())
-    return gone
+        for start in range(0, len(asked), _CHUNK):
+            some = select(_forgotten.c.digest).where(_forgotten.c.digest.in_(asked[start : start + _CHUNK]))
+            found.update(connection.execute(some).scalars())
+    return found
+
+
+def _anybody(engine: Engine) -> bool:
+    with engine.connect() as connection:
+        return connection.execute(select(_forgotten.c.digest).limit(1)).first() is not None

@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from models.reasons import Reason
 from pipelines.offers.eligibility import Placement, Refusal, Setting, Terms, refusals, terms
-from pipelines.offers.view import NO_MODEL, View
+from pipelines.offers.view import NO_MODEL, Reads
 from pipelines.packed import REASONS, Ranked
+from pipelines.shop_snapshot import Offer
 
 # The slate is the best allowed candidates in order, without exploration: what is shown is shown with certainty.
 POLICY_VERSION = "greedy-1"
@@ -25,7 +26,7 @@ CERTAIN = 1.0
 SURE = 0.8
 _LEVELS = ("home", "store", "chain")
 _NAMES = {"home": "neighbourhood"}
-_ASSORTMENT, _REQUESTED = "assortment", "requested"
+OWN, _ASSORTMENT, REQUESTED = "shopper", "assortment", "requested"
 _BLOCK = 4096
 
 
@@ -42,7 +43,7 @@ class Why(StrEnum):
 
 def fallbacks() -> list[str]:
     """Every value that a slate's `fallback` may have besides None."""
-    levels = ("neighbourhood", "store", "chain", _ASSORTMENT, _REQUESTED)
+    levels = ("neighbourhood", "store", "chain", _ASSORTMENT, REQUESTED)
     return [
         *(f"{why}:{level}" for why in Why if why is not Why.NOTHING_ALLOWED for level in levels),
         f"{Why.TOO_FEW}:shopper",
@@ -74,20 +75,35 @@ class Ask:
 
 @dataclass(frozen=True)
 class Chosen:
-    """One item of a slate."""
+    """One item of a slate; `base` and `offers` are what its terms were made of."""
 
     place: int
     score: float
     reason: Reason
     terms: Terms
+    base: int
+    offers: Sequence[Offer]
+
+
+@dataclass(frozen=True)
+class Looked:
+    """Candidates of one level as the decision read them, whether they were taken or not."""
+
+    level: str
+    ranked: Ranked
 
 
 @dataclass(frozen=True)
 class Slate:
-    """The answer: items, best first, why it is not the shopper's own (None: it is), and what was refused."""
+    """The answer: items, best first, why it is not the shopper's own (None: it is), and what was refused.
+
+    `looked` holds the candidates that were read, level by level; with what the shop says of them the slate can be
+    decided again.
+    """
 
     items: tuple[Chosen, ...]
     fallback: str | None
+    looked: tuple[Looked, ...]
     refused: dict[str, list[Refusal]] = field(default_factory=dict)
 
 
@@ -101,7 +117,7 @@ def probable(shoppers: Sequence[tuple[str, float]]) -> str | None:
     return best[0] if best is not None and best[1] >= SURE else None
 
 
-def decide(view: View, ask: Ask, now: datetime, *, explain: bool = False, live: Ranked | None = None) -> Slate:
+def decide(view: Reads, ask: Ask, now: datetime, *, explain: bool = False, live: Ranked | None = None) -> Slate:
     """Fill a slate, level by level, with the best candidates that may be shown; it always answers.
 
     `live` are the shopper's own candidates where they did something since the champion was trained.
@@ -112,7 +128,9 @@ def decide(view: View, ask: Ask, now: datetime, *, explain: bool = False, live: 
     taken: list[tuple[str, int, float, int]] = []
     refused: dict[int, list[Refusal]] = {}
     seen = np.zeros(0, np.int32)
+    looked = []
     for level, ranked in _levels(view, ask, wanted, live):
+        looked.append(Looked(level, ranked))
         places, keep = _fresh(ranked.items, seen, wanted)
         if not len(places):
             continue
@@ -127,25 +145,27 @@ def decide(view: View, ask: Ask, now: datetime, *, explain: bool = False, live: 
             taken.append((level, int(places[at]), float(ranked.scores[source]), int(ranked.reasons[source])))
         if len(taken) >= ask.count and not (explain and wanted is not None):
             break
-    items = tuple(
-        Chosen(place, score, REASONS[reason], terms(view, place, ask.store_id, now))
-        for _, place, score, reason in taken[: ask.count]
-    )
+    items = tuple(_chosen(view, ask, now, place, score, code) for _, place, score, code in taken[: ask.count])
     fallback = _fallback(view, ask, [level for level, *_ in taken])
-    return Slate(items, fallback, _named(view, ask, wanted, refused) if explain else {})
+    return Slate(items, fallback, tuple(looked), _named(view, ask, wanted, refused) if explain else {})
+
+
+def _chosen(view: Reads, ask: Ask, now: datetime, place: int, score: float, reason: int) -> Chosen:
+    base, offers = int(view.shop.prices[place]), view.shop.offers(place)
+    return Chosen(place, score, REASONS[reason], terms(base, offers, ask.store_id, now), base, offers)
 
 
 def _levels(
-    view: View, ask: Ask, wanted: npt.NDArray[np.int32] | None, live: Ranked | None
+    view: Reads, ask: Ask, wanted: npt.NDArray[np.int32] | None, live: Ranked | None
 ) -> Iterator[tuple[str, Ranked]]:
     if ask.shopper_id is not None:
-        yield "shopper", view.candidates(ask.shopper_id) if live is None else live
+        yield OWN, view.candidates(ask.shopper_id) if live is None else live
     for level in _LEVELS:
         yield level, view.shop.popular(level, ask.store_id)
     if wanted is not None:
         known = wanted[wanted >= 0]
         code = REASONS.index(Reason.REQUESTED)
-        yield _REQUESTED, Ranked(known, np.zeros(len(known), np.float32), np.full(len(known), code, np.uint8))
+        yield REQUESTED, Ranked(known, np.zeros(len(known), np.float32), np.full(len(known), code, np.uint8))
         return
     held = view.shop.in_stock(ask.store_id)
     everything = np.arange(view.shop.size, dtype=np.int32) if held is None else held
@@ -176,7 +196,7 @@ def _note(
 
 
 def _named(
-    view: View, ask: Ask, wanted: npt.NDArray[np.int32] | None, refused: dict[int, list[Refusal]]
+    view: Reads, ask: Ask, wanted: npt.NDArray[np.int32] | None, refused: dict[int, list[Refusal]]
 ) -> dict[str, list[Refusal]]:
     places = list(refused)
     named = {card["item_id"]: refused[place] for place, card in zip(places, view.shop.cards(places), strict=True)}
@@ -186,13 +206,13 @@ def _named(
     return named
 
 
-def _fallback(view: View, ask: Ask, levels: list[str]) -> str | None:
+def _fallback(view: Reads, ask: Ask, levels: list[str]) -> str | None:
     if not levels:
         return Why.NOTHING_ALLOWED
-    other = next((level for level in levels if level != "shopper"), None)
+    other = next((level for level in levels if level != OWN), None)
     if other is None:
         return None if len(levels) >= ask.count else f"{Why.TOO_FEW}:shopper"
-    if levels[0] == "shopper":
+    if levels[0] == OWN:
         why = Why.TOO_FEW
     elif ask.shopper_id is None:
         why = Why.UNSURE if ask.unsure else Why.ANONYMOUS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -11,7 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.offers.view import View
+from pipelines.offers.view import Reads
 from pipelines.shop_snapshot import AGE_RESTRICTED, NEVER, SENSITIVE, UNKNOWN_PRICE, Offer
 
 Placement = Literal["entrance", "aisle", "checkout", "phone"]
@@ -48,7 +49,7 @@ class Setting:
     excluded: npt.NDArray[np.int32]
 
 
-def refusals(view: View, places: npt.NDArray[np.int32], setting: Setting) -> dict[Refusal, npt.NDArray[np.bool_]]:
+def refusals(view: Reads, places: npt.NDArray[np.int32], setting: Setting) -> dict[Refusal, npt.NDArray[np.bool_]]:
     """For each code, which of `places` (positions, none negative) it refuses; codes that are off are left out."""
     flags = view.shop.flags[places]
     found = {
@@ -75,14 +76,14 @@ class Terms:
     was: int | None
 
 
-def terms(view: View, place: int, store_id: str | None, now: datetime) -> Terms:
-    """The item's best running offer and its price: the deepest discount that keeps the offer's floor price.
+def terms(base: int, offers: Sequence[Offer], store_id: str | None, now: datetime) -> Terms:
+    """An item's best running offer and its price: the deepest discount that keeps the offer's floor price.
 
-    An offer with a floor is not shown where the price is unknown: nobody could say that it holds.
+    `base` is the usual price or UNKNOWN_PRICE, `offers` are the item's, the deepest discount first. An offer with a
+    floor is not shown where the price is unknown: nobody could say that it holds.
     """
-    base = int(view.shop.prices[place])
     usual = None if base == UNKNOWN_PRICE else base
-    for offer in view.shop.offers(place):
+    for offer in offers:
         if not offer.runs(now, store_id):
             continue
         price, was = usual, None

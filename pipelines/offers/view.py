@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +13,67 @@ from configs.home import Home
 from pipelines import snapshot
 from pipelines.offers.fold import FoldIn
 from pipelines.packed import NOBODY, Ranked
-from pipelines.shop_snapshot import Shop
+from pipelines.shop_snapshot import Offer, Shop
 from pipelines.slates_snapshot import MODEL, Slates
 
 NO_MODEL = "none"
+
+
+class ShopReads(Protocol):
+    """All that a decision reads of a shop, items by their position: what is not read here cannot change a slate."""
+
+    @property
+    def flags(self) -> npt.NDArray[np.uint8]:
+        """NEVER, AGE_RESTRICTED and SENSITIVE of every item."""
+        ...
+
+    @property
+    def prices(self) -> npt.NDArray[np.int64]:
+        """Usual prices in minor units; UNKNOWN_PRICE where there is none."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """How many items there are."""
+        ...
+
+    def positions(self, item_ids: list[str]) -> npt.NDArray[np.int32]:
+        """Positions of items; -1 for an unknown one."""
+        ...
+
+    def cards(self, positions: list[int]) -> list[dict[str, Any]]:
+        """At least the `item_id` of each."""
+        ...
+
+    def offers(self, position: int) -> Sequence[Offer]:
+        """Offers of an item, the deepest discount first, whether they run or not."""
+        ...
+
+    def in_stock(self, store_id: str | None) -> npt.NDArray[np.int32] | None:
+        """Sorted positions of what is in stock; None: the rule is off."""
+        ...
+
+    def popular(self, level: str, store_id: str | None) -> Ranked:
+        """Best-sellers of a level."""
+        ...
+
+
+class Reads(Protocol):
+    """All that a decision reads: the served view, or what a decision's record kept of it."""
+
+    @property
+    def shop(self) -> ShopReads:
+        """The shop."""
+        ...
+
+    @property
+    def model_version(self) -> str:
+        """Registry version of the champion; NO_MODEL before the first."""
+        ...
+
+    def candidates(self, shopper_id: str) -> Ranked:
+        """A shopper's candidates as positions in the shop, best first, whatever made them."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -26,6 +85,7 @@ class View:
         slates: the champion's slates; None before the first champion.
         to_shop: for each item of the slates its position in the shop, -1 where the shop does not know it.
         model_version: registry version of the champion; `none` before the first.
+        shop_id, slates_id: the snapshots; None: there are no slates.
         fold_in: makes candidates of a shopper's newest events; None where the champion cannot.
     """
 
@@ -33,6 +93,8 @@ class View:
     slates: Slates | None
     to_shop: npt.NDArray[np.int32]
     model_version: str
+    shop_id: str
+    slates_id: str | None = None
     fold_in: FoldIn | None = None
 
     def candidates(self, shopper_id: str) -> Ranked:
@@ -66,7 +128,7 @@ def open_view(home: Home, *, slates: bool = True) -> View | None:
     slates_meta = snapshot.check(home, "slates", slates_id) if slates_id else {}
     shop = Shop(home.snapshots / "shop" / shop_id, meta)
     if slates_id is None:
-        return View(shop, None, np.zeros(0, np.int32), NO_MODEL)
+        return View(shop, None, np.zeros(0, np.int32), NO_MODEL, shop_id)
     try:
         folder = home.snapshots / "slates" / slates_id
         own = Slates(folder)
@@ -76,4 +138,4 @@ def open_view(home: Home, *, slates: bool = True) -> View | None:
     to_shop = shop.positions([str(item) for item in own.item_ids])
     copied = (folder / MODEL).is_dir()
     fold_in = FoldIn(folder / MODEL, shop, to_shop, int(slates_meta["candidates"])) if copied else None
-    return View(shop, own, to_shop, str(slates_meta["model_version"]), fold_in)
+    return View(shop, own, to_shop, str(slates_meta["model_version"]), shop_id, slates_id, fold_in)

@@ -1,6 +1,7 @@
 // The list that a shopper took along: the item asked for first, then the rest, until the list closes.
 
 import { card, make } from "./card.js";
+import { onTap, report } from "./report.js";
 import { wordsOf } from "./words.js";
 
 const { list, store, currency, picture_origins: origins } = JSON.parse(document.getElementById("config").textContent);
@@ -45,5 +46,21 @@ function tick() {
   setTimeout(tick, 5000);
 }
 
+const responses = `/v1/claims/${location.pathname.split("/").pop()}/responses`;
+
+// What a person saw and touched here, under the slate it belongs to; the code in the address says for whom that was.
+function tell(kind, items) {
+  const slateOf = (item) => item.recommendation_id ?? list.recommendation_id;
+  for (const slate of new Set(items.map(slateOf))) {
+    const own = items.filter((item) => slateOf(item) === slate).map((item) => item.item_id);
+    report(responses, { event_type: kind, recommendation_id: slate, item_ids: own });
+  }
+}
+
 document.title = words.yourList;
 open();
+if (list.personal && list.recommendation_id) {
+  report(responses, { event_type: "scan", ...(list.claimed_item_id ? { item_ids: [list.claimed_item_id] } : {}) });
+  tell("impression", list.items);
+  onTap(stage, (id) => tell("tap", list.items.filter((item) => item.item_id === id)));
+}

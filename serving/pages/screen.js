@@ -3,6 +3,7 @@
 
 import { card, make } from "./card.js";
 import { placeholder } from "./placeholder.js";
+import { onTap, report } from "./report.js";
 import { Line } from "./stream.js";
 import { wordsOf } from "./words.js";
 
@@ -11,7 +12,8 @@ const stage = document.getElementById("stage");
 const words = wordsOf(document.documentElement.lang);
 const KEPT = `facings.anonymous.${config.screen_id}`;
 const WITHOUT_EXPIRY = 30000; // a personal slate that does not say how long it may stand
-const shown = { anonymous: kept(), personal: null, refusal: null, drawn: null };
+const base = `/v1/screens/${encodeURIComponent(config.screen_id)}`;
+const shown = { anonymous: kept(), personal: null, refusal: null, drawn: null, told: null };
 
 // ---- what may be shown -------------------------------------------------------------------------------------------
 
@@ -85,6 +87,7 @@ function room() {
 function draw() {
   const slate = shown.personal?.slate ?? shown.anonymous;
   const items = (slate?.items ?? []).slice(0, room());
+  tell("impression", items.map((item) => item.item_id));
   if (sameFace(slate, items)) return;
   stage.replaceChildren(items.length ? offersPage(slate, items) : quietPage());
   for (const text of stage.querySelectorAll("h1, .price")) fit(text);
@@ -103,6 +106,14 @@ function sameFace(slate, items) {
   const code = same && stage.querySelector(".along img");
   if (code) code.src = codeImage(slate);
   return same;
+}
+
+// Only of a personal slate: of what everybody sees nobody in particular has seen it. Each slate's impression once.
+function tell(kind, items) {
+  const slate = shown.personal?.slate;
+  if (!slate?.recommendation_id || !items.length || (kind === "impression" && shown.told === slate.recommendation_id)) return;
+  if (kind === "impression") shown.told = slate.recommendation_id;
+  report(`${base}/responses`, { event_type: kind, recommendation_id: slate.recommendation_id, item_ids: items }, line.token);
 }
 
 function offersPage(slate, items) {
@@ -207,11 +218,12 @@ function trusted(address) {
   return policy ? policy.createScriptURL(address) : address;
 }
 
-const line = new Line({ base: `/v1/screens/${encodeURIComponent(config.screen_id)}`, token: token(), on: hear, refused, back: renew });
+const line = new Line({ base, token: token(), on: hear, refused, back: renew });
 draw();
 drift();
 keepPage();
 setInterval(checkExpiry, 1000);
+onTap(stage, (item) => tell("tap", [item]));
 addEventListener("resize", () => { shown.drawn = null; draw(); });
 document.addEventListener("visibilitychange", checkExpiry);
 addEventListener("pagehide", part); // nothing personal waits in a browser's back-forward cache

@@ -2,7 +2,7 @@
 // opens. The network comes first: a new version of the page is taken as soon as it can be reached.
 
 const KEPT = "facings-page";
-const FILES = ["theme.css", "screen.css", "screen.js", "card.js", "placeholder.js", "stream.js", "text.js", "words.js"];
+const FILES = ["theme.css", "screen.css", "screen.js", "card.js", "placeholder.js", "report.js", "stream.js", "text.js", "words.js"];
 const PATIENCE = 4000;
 
 self.addEventListener("install", (event) => {

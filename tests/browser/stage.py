@@ -66,12 +66,18 @@ class Stage:
         self.held_back = False
         self.lists: dict[str, Mapping[str, Any]] = {}
         self.asked: list[Mapping[str, str]] = []
+        self.told: list[tuple[str, dict[str, Any]]] = []
         self.pages = Pages(find_screen=_find_screen, open_list=self._open_list, currency="USD")
 
     def open(self, listening: socket.socket) -> None:
         """Start serving on a socket that listens."""
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        api = [Route("/v1/screens/{screen}/stream", self._stream), Route("/v1/screens/{screen}/offers", self._offers)]
+        api = [
+            Route("/v1/screens/{screen}/stream", self._stream),
+            Route("/v1/screens/{screen}/offers", self._offers),
+            Route("/v1/screens/{screen}/responses", self._responses, methods=["POST"]),
+            Route("/v1/claims/{token}/responses", self._responses, methods=["POST"]),
+        ]
         application = Starlette(routes=[*api, *page_routes(self.pages)])
         self._server = uvicorn.Server(uvicorn.Config(application, log_level="error", timeout_graceful_shutdown=1))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listening]}, daemon=True)
@@ -97,6 +103,18 @@ class Stage:
         while len(self.asked) < count:
             assert time.monotonic() < ends, f"the page asked {len(self.asked)} times, not {count}"
             time.sleep(0.02)
+
+    def wait_for_words(self, count: int, seconds: float = 15.0) -> list[tuple[str, dict[str, Any]]]:
+        """Wait until pages told of `count` responses; return (path, body) of each."""
+        ends = time.monotonic() + seconds
+        while len(self.told) < count:
+            assert time.monotonic() < ends, f"the pages told {len(self.told)} responses, not {count}"
+            time.sleep(0.02)
+        return self.told
+
+    async def _responses(self, request: Request) -> Response:
+        self.told.append((request.url.path, await request.json()))
+        return JSONResponse({"accepted": 1, "duplicates": 0})
 
     def _stream(self, request: Request) -> Response:
         self.asked.append(dict(request.headers))

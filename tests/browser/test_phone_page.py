@@ -85,3 +85,15 @@ def test_the_phone_keeps_nothing_and_asks_nobody_else(visit: Visit, stage: Stage
     page.wait_for_selector(".card")
     assert page.evaluate("localStorage.length + sessionStorage.length + document.cookie.length") == 0
     assert [url for url in page.requests if not url.startswith((stage.url, "data:"))] == []
+
+
+def test_a_phone_tells_the_scan_and_what_is_shown_and_tapped_under_its_own_slate(visit: Visit, stage: Stage) -> None:
+    stage.lists["t"] = slate(2, personal=True, seconds=2500, claimed_item_id="11", recommendation_id="list")
+    stage.lists["t"]["items"][0]["recommendation_id"] = "claimed"
+    page = visit(f"{stage.url}/c/t", **PHONE)
+    page.locator(".card").nth(1).click()
+    told = [body for path, body in stage.wait_for_words(4) if path == "/v1/claims/t/responses"]
+    assert {"event_type": "scan", "item_ids": ["11"]} in told
+    for kind, of, one in (("impression", "claimed", "11"), ("impression", "list", "12"), ("tap", "list", "12")):
+        assert {"event_type": kind, "recommendation_id": of, "item_ids": [one]} in told
+    assert len(told) == 4

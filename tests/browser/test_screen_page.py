@@ -114,6 +114,20 @@ def test_a_display_takes_the_new_page_when_the_line_comes_back(
     assert '"build":"another"' in page.content()
 
 
+def test_what_is_shown_and_tapped_of_a_personal_slate_is_told_once(visit: Visit, stage: Stage) -> None:
+    page = visit(f"{stage.url}/screens/window")
+    wait_for_heading(page, "Today’s favourites")
+    page.locator(".card").first.click()  # of nobody's slate nothing is told
+    stage.tell("slate", slate(3, personal=True, recommendation_id="one"))
+    wait_for_items(page, "11", "12", "13")
+    stage.tell("slate", slate(3, personal=True, recommendation_id="one", seconds=90))  # prolonged
+    stage.wait_for_words(1)
+    page.locator(".card").nth(1).click()
+    tapped = {"event_type": "tap", "recommendation_id": "one", "item_ids": ["12"]}
+    shown = {"event_type": "impression", "recommendation_id": "one", "item_ids": ["11", "12", "13"]}
+    assert stage.wait_for_words(2) == [("/v1/screens/window/responses", one) for one in (shown, tapped)]
+
+
 def test_only_the_anonymous_slate_is_ever_stored(visit: Visit, stage: Stage) -> None:
     page = visit(f"{stage.url}/screens/window")
     wait_for_heading(page, "Today’s favourites")

@@ -1,0 +1,181 @@
+"""Decisions are noted beside the answer and written behind it: no request waits for the disk, whatever the disk does.
+
+`note` encodes a decision (some tens of microseconds) and puts it in a bounded queue; one thread writes what has come
+together, a transaction for many. A full queue or a failing disk costs records, which are counted, and never an answer.
+A killed process loses what it noted within the last fraction of a second.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+
+from configs.clock import Clock
+from pipelines.offers.decide import Ask, Looked, Slate
+from pipelines.offers.record import Asked, part_of, record
+from pipelines.offers.view import View
+from state.decisions import PartKey, Row, append_decisions, part_day, prune_decisions, read_decision
+from state.forgotten import pseudonym
+
+_LOG = logging.getLogger("facings.decisions")
+_GATHER_SECONDS = 0.05
+_BATCH = 256
+_CAPACITY = 20_000
+_MOST_KNOWN = 50_000
+_PRUNE_EVERY = timedelta(hours=1)
+
+Count = Callable[[str, int], None]
+"""Is told outcomes: logged, dropped (the queue was full), failed (the disk or the encoding), forgotten."""
+
+
+@dataclass
+class _Noted:
+    row: Row
+    parts: list[tuple[PartKey, bytes]] = field(default_factory=list)
+
+
+class DecisionLog:
+    """Writes the decisions of one server."""
+
+    def __init__(
+        self,
+        engine: Any,
+        key: bytes,
+        *,
+        clock: Clock,
+        keep_days: int,
+        forgotten: Callable[[set[str]], set[str]],
+        count: Count,
+        capacity: int = _CAPACITY,
+    ) -> None:
+        """Take what it writes with; `start` begins.
+
+        Args:
+            engine: `state.decisions.open_decisions`.
+            key: of the pseudonyms.
+            clock: tells what is too old to be kept.
+            keep_days: how long records are kept.
+            forgotten: tells of keyed hashes of whom nothing may be written.
+            count: is told outcomes.
+            capacity: how many records may wait.
+        """
+        self._engine, self._key, self._clock, self._count = engine, key, clock, count
+        self._keep, self._forgotten, self._capacity = timedelta(days=keep_days), forgotten, capacity
+        self._waiting: deque[_Noted] = deque()
+        # (snapshot, level, where, how many) → the key of a part that was noted; ids of snapshots name their content
+        self._known: dict[tuple[Any, ...], PartKey] = {}
+        self._noted, self._stopping, self._idle = threading.Event(), threading.Event(), threading.Event()
+        self._idle.set()
+        self._pruned: datetime | None = None
+        self._thread = threading.Thread(target=self._run, name="decision log", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def note(self, asked: Asked, view: View, ask: Ask, slate: Slate, item_ids: Sequence[str]) -> None:
+        """Take a decision down; never raises and never waits."""
+        try:
+            if len(self._waiting) >= self._capacity:
+                self._count("dropped", 1)
+                return
+            new: list[tuple[PartKey, bytes]] = []
+            shopper = None if ask.shopper_id is None else pseudonym(ask.shopper_id, self._key)
+            blocks = 0
+
+            def shared(looked: Looked, content: Callable[[], bytes]) -> PartKey:
+                nonlocal blocks
+                blocks += 1
+                name = (view.shop_id, looked.level, ask.store_id, blocks)
+                key = self._known.get(name)
+                if key is None or key[0] != part_day(asked.now):
+                    body = content()
+                    key = part_of(body, asked.now)
+                    new.append((key, body))
+                    found.append((name, key))
+                return key
+
+            found: list[tuple[tuple[Any, ...], PartKey]] = []
+            row = record(asked, view, ask, slate, item_ids, shopper=shopper, shared=shared)
+            self._waiting.append(_Noted(row, new))
+            self._idle.clear()  # after it: the thread sets it again once it has seen the row
+            if found:
+                if len(self._known) > _MOST_KNOWN:
+                    self._known.clear()
+                self._known.update(found)
+            self._noted.set()
+        except Exception as error:  # a fault of the log must not cost a shopper the answer
+            self._failed(1, error)
+
+    def shown(self, recommendation_id: str, shopper: str) -> list[str]:
+        """Items that were shown to a shopper (keyed hash) under this id, in order; none if it was not theirs."""
+        row = read_decision(self._engine, recommendation_id)
+        if row is None and self.flush(1.0):  # a page may be as quick as the writing of what it shows
+            row = read_decision(self._engine, recommendation_id)
+        if row is None or row.shopper != shopper:
+            return []
+        return [str(item[0]) for item in orjson.loads(row.answer)["items"]]
+
+    def flush(self, seconds: float = 10.0) -> bool:
+        """Wait until all that was noted is written or given up; False when that takes longer."""
+        self._noted.set()
+        return self._idle.wait(seconds)
+
+    def close(self) -> None:
+        """Write what waits, and end."""
+        self._stopping.set()
+        self._noted.set()
+        if self._thread.is_alive():
+            self._thread.join(10)
+        self._engine.dispose()
+
+    def _run(self) -> None:
+        while True:
+            self._noted.wait(60)
+            self._stopping.wait(_GATHER_SECONDS)
+            self._noted.clear()
+            while self._waiting:
+                self._write([self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))])
+            self._idle.set()
+            if self._waiting:
+                self._idle.clear()
+                self._noted.set()
+            elif self._stopping.is_set():
+                return
+            self._prune()
+
+    def _write(self, batch: list[_Noted]) -> None:
+        try:
+            gone = self._forgotten({noted.row.shopper for noted in batch if noted.row.shopper is not None})
+            kept = [noted for noted in batch if noted.row.shopper not in gone]
+            parts = {key: body for noted in batch for key, body in noted.parts}
+            append_decisions(self._engine, [noted.row for noted in kept], list(parts.items()))
+        except Exception as error:
+            self._known.clear()  # the parts that were lost are noted again
+            self._failed(len(batch), error)
+            return
+        self._count("logged", len(kept))
+        if len(kept) < len(batch):
+            self._count("forgotten", len(batch) - len(kept))
+
+    def _prune(self) -> None:
+        now = self._clock.now()
+        if self._pruned is not None and now - self._pruned < _PRUNE_EVERY:
+            return
+        try:
+            while prune_decisions(self._engine, now - self._keep) and not self._waiting:
+                pass
+            self._pruned = now
+        except Exception as error:
+            _LOG.error("Old decisions could not be dropped (%s); it is tried again.", type(error).__name__)
+
+    def _failed(self, rows: int, error: Exception) -> None:
+        self._count("failed", rows)
+        _LOG.error("%d decisions could not be logged (%s); answers go on.", rows, type(error).__name__)

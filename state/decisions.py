@@ -1,0 +1,155 @@
+"""The log of decisions: what was served, to whom under a pseudonym, and what the decision saw. Append-only.
+
+It has a database file of its own where the default, SQLite, is used: it grows by every request, and events that wait
+to be acknowledged must not wait for it. Commits may be lost in a power cut, never in a crash of the process.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Engine,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Select,
+    String,
+    Table,
+    delete,
+    insert,
+    select,
+    tuple_,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from state.engine import open_engine
+
+decision_tables = MetaData()
+
+_decisions = Table(
+    "decisions",
+    decision_tables,
+    Column("recommendation_id", String(32), primary_key=True, comment="begins with the time: see new_id"),
+    Column("decided_at", BigInteger, nullable=False, comment="microseconds since 1970, UTC"),
+    Column("shopper", String(64), nullable=True, comment="keyed hash, hex; null: for nobody in particular"),
+    Column("answer", LargeBinary, nullable=False, comment="JSON: what was asked and what was answered"),
+    Column("seen", LargeBinary, nullable=False, comment="what the decision read"),
+)
+Index(
+    "decisions_by_shopper",
+    _decisions.c.shopper,
+    sqlite_where=_decisions.c.shopper.is_not(None),
+    postgresql_where=_decisions.c.shopper.is_not(None),
+)
+# What many decisions read alike, such as a store's best-sellers: kept once a day, named by its content.
+_parts = Table(
+    "decision_parts",
+    decision_tables,
+    Column("day", Integer, primary_key=True, comment="days since 1970"),
+    Column("digest", String(32), primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+_CHUNK = 64  # rows of a statement: what prepares them holds the interpreter, and requests wait for that
+_DAY = 86_400_000_000
+PartKey = tuple[int, str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One decision as it is kept; `decided_at` in microseconds since 1970."""
+
+    recommendation_id: str
+    decided_at: int
+    shopper: str | None
+    answer: bytes
+    seen: bytes
+
+
+def open_decisions(uri: str) -> Engine:
+    """Connect to the log, and create its tables where they are missing.
+
+    Raises:
+        UsageError, FacingsError: as `open_engine`.
+    """
+    return open_engine(uri, decision_tables, synchronous="NORMAL")
+
+
+def new_id(now: datetime) -> str:
+    """A recommendation's id: 32 hex digits, milliseconds since 1970 in 12 and chance in 20.
+
+    Ids grow with time, so the log grows at its end and its old rows are found by their ids.
+    """
+    return f"{max(0, int(now.timestamp() * 1000)):012x}{secrets.token_hex(10)}"
+
+
+def append_decisions(engine: Engine, rows: Sequence[Row], parts: Sequence[tuple[PartKey, bytes]]) -> None:
+    """Keep rows and the parts they refer to, in one transaction; what is there already stays as it is."""
+    upsert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+    with engine.begin() as connection:
+        for (day, digest), body in parts:
+            part = {"day": day, "digest": digest, "body": body}
+            connection.execute(upsert(_parts).values(part).on_conflict_do_nothing())
+        for start in range(0, len(rows), _CHUNK):
+            connection.execute(insert(_decisions), [vars(row) for row in rows[start : start + _CHUNK]])
+
+
+def read_decision(engine: Engine, recommendation_id: str) -> Row | None:
+    """Return one decision; None: it was not logged, was erased, or is older than what is kept."""
+    with engine.connect() as connection:
+        found = connection.execute(
+            select(_decisions).where(_decisions.c.recommendation_id == recommendation_id)
+        ).mappings()
+        return next((Row(**row) for row in found), None)
+
+
+def read_parts(engine: Engine, keys: Iterable[PartKey]) -> dict[PartKey, bytes]:
+    """Return those of these parts that are there."""
+    query = select(_parts).where(tuple_(_parts.c.day, _parts.c.digest).in_(list(keys)))
+    with engine.connect() as connection:
+        return {(row.day, row.digest): row.body for row in connection.execute(query)}
+
+
+def answers_between(engine: Engine, since: datetime, until: datetime) -> Iterator[tuple[str, int, bytes]]:
+    """Yield (recommendation_id, decided_at, answer) of the decisions of [since, until), the oldest first."""
+    columns = (_decisions.c.recommendation_id, _decisions.c.decided_at, _decisions.c.answer)
+    query: Select[tuple[str, int, bytes]] = (
+        select(*columns)
+        .where(_decisions.c.recommendation_id >= _first_id(since), _decisions.c.recommendation_id < _first_id(until))
+        .order_by(_decisions.c.recommendation_id)
+    )
+    with engine.connect() as connection:
+        for row in connection.execution_options(yield_per=1000).execute(query):
+            yield row.recommendation_id, row.decided_at, row.answer
+
+
+def erase_decisions(engine: Engine, pseudonym: str) -> int:
+    """Erase a shopper's decisions, what they saw with them; return how many there were."""
+    with engine.begin() as connection:
+        return int(connection.execute(delete(_decisions).where(_decisions.c.shopper == pseudonym)).rowcount)
+
+
+def prune_decisions(engine: Engine, before: datetime, *, limit: int = 1000) -> int:
+    """Drop at most `limit` decisions older than `before`, and the parts of earlier days; return how many rows went."""
+    old = _decisions.c.recommendation_id < _first_id(before)
+    chosen = select(_decisions.c.recommendation_id).where(old).limit(limit)
+    with engine.begin() as connection:
+        gone = int(connection.execute(delete(_decisions).where(_decisions.c.recommendation_id.in_(chosen))).rowcount)
+        if gone < limit:
+            gone += int(connection.execute(delete(_parts).where(_parts.c.day < part_day(before))).rowcount)
+        return gone
+
+
+def part_day(moment: datetime) -> int:
+    """The day under which parts of a decision of this moment are kept."""
+    return int(moment.timestamp() * 1_000_000) // _DAY
+
+
+def _first_id(moment: datetime) -> str:
+    return f"{max(0, int(moment.timestamp() * 1000)):012x}"
