@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from features import content_affinity, item, live, shopper, shopper_item, store_features
+from features import content_affinity, item, live, neighbourhood_content, shopper, shopper_item, store_features
 from features.history import History
 
 COMPUTE: dict[str, Callable[[History, pd.Timestamp], pd.DataFrame]] = {
@@ -15,5 +15,6 @@ COMPUTE: dict[str, Callable[[History, pd.Timestamp], pd.DataFrame]] = {
     "store": store_features.compute,
     "shopper_item": shopper_item.compute,
     "content_affinity": content_affinity.compute,
+    "neighbourhood_content": neighbourhood_content.compute,
     "shopper_live": live.compute,
 }

@@ -44,7 +44,8 @@ _COLUMNS: dict[str, dict[str, str]] = {
     },
     "items": {"item_id": _TEXT, "category": _TEXT},
     "promotions": {"store_id": _TEXT, "item_id": _TEXT, "starts": "TIMESTAMPTZ", "ends": "TIMESTAMPTZ"},
-    "contents": {"content_id": _TEXT, "tags": "VARCHAR[]", "item_ids": "VARCHAR[]"},
+    "contents": {"content_id": _TEXT, "tags": "VARCHAR[]", "item_ids": "VARCHAR[]", "duration_seconds": "DOUBLE"},
+    "shoppers": {"shopper_id": _TEXT, "home_store_id": _TEXT},
     "content_views": {
         "shopper_id": _TEXT,
         "content_id": _TEXT,
@@ -115,8 +116,9 @@ class History:
             coupon_match_disc (money taken off the line).
         items: item_id and category (path with `/`), as known now; None: no item has a category.
         promotions: store_id, item_id, starts, ends; None: nothing is known of advertising.
-        contents: content_id, tags, item_ids; None: no content has tags.
-        content_views: shopper_id, content_id, event_time, dwell_seconds; None: nobody viewed any.
+        contents: content_id, tags, item_ids, duration_seconds; None: no content has tags.
+        content_views: shopper_id, content_id, event_type, event_time, dwell_seconds; None: nobody viewed any.
+        shoppers: shopper_id, home_store_id, as known now; None: no home store is stated.
         currency: money in another currency is not counted (a missing currency is this one).
         idle_minutes: so long without an event ends a session.
 
@@ -132,6 +134,7 @@ class History:
         promotions: Rows | None = None,
         contents: Rows | None = None,
         content_views: Rows | None = None,
+        shoppers: Rows | None = None,
         currency: str = "USD",
         idle_minutes: float = 30.0,
     ) -> None:
@@ -146,6 +149,7 @@ class History:
             "promotions": promotions,
             "contents": contents,
             "content_views": content_views,
+            "shoppers": shoppers,
         }
         try:
             for table, rows in given.items():
@@ -172,13 +176,16 @@ class History:
         Returns:
             The view's columns, sorted by key, event_timestamp = created_timestamp = as_of.
         """
-        moment = in_utc(as_of)
-        self._go_to((moment - _EPOCH) // pd.Timedelta(microseconds=1))
+        return dated(view, self.table(query, as_of, **parameters), as_of)
+
+    def table(self, query: str, as_of: pd.Timestamp, **parameters: Any) -> pd.DataFrame:
+        """Answer `query` as `features` does, with the query's own columns and order."""
+        self._go_to((in_utc(as_of) - _EPOCH) // pd.Timedelta(microseconds=1))
         names = {"as_of": self._moment, **parameters}
-        frame = self._duck.execute(query, {name: names[name] for name in names if f"${name}" in query}).df()
-        frame[EVENT_TIME] = moment.as_unit("us")
-        frame[CREATED_TIME] = moment.as_unit("us")
-        return tidy(view, frame)
+        frame: pd.DataFrame = self._duck.execute(
+            query, {name: names[name] for name in names if f"${name}" in query}
+        ).df()
+        return frame
 
     def events(self, as_of: pd.Timestamp, *, days: int) -> Iterator[tuple[str, int, str, str, str]]:
         """Yield all that shoppers did in the days before `as_of`, shopper by shopper; read it before asking for more.
@@ -257,6 +264,12 @@ def in_utc(moment: pd.Timestamp) -> pd.Timestamp:
     """Return `moment` in UTC; one without a zone is taken as UTC."""
     moment = pd.Timestamp(moment)
     return moment.tz_localize("UTC") if moment.tzinfo is None else moment.tz_convert("UTC")
+
+
+def dated(view: View, frame: pd.DataFrame, as_of: pd.Timestamp) -> pd.DataFrame:
+    """Return `frame` (keys and features) as the view's rows of the moment `as_of`, known since then."""
+    moment = in_utc(as_of).as_unit("us")
+    return tidy(view, frame.assign(**{EVENT_TIME: moment, CREATED_TIME: moment}))
 
 
 def tidy(view: View, frame: pd.DataFrame) -> pd.DataFrame:

@@ -10,6 +10,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
+from features.engagement import HALF_LIFE_DAYS
+
 EVENT_TIME = "event_timestamp"
 CREATED_TIME = "created_timestamp"
 
@@ -70,6 +72,18 @@ def _number(name: str, unit: str, meaning: str) -> Feature:
 
 def _text(name: str, unit: str, meaning: str) -> Feature:
     return Feature(name, "text", unit, meaning)
+
+
+def _topics(name: str, meaning: str) -> tuple[Feature, ...]:
+    """Three topics, the strongest first, each with its share."""
+    return tuple(
+        feature
+        for place, rank in ((1, "strongest"), (2, "second"), (3, "third"))
+        for feature in (
+            _text(f"{name}_{place}", "topic", f"the {rank} by the share: {meaning}"),
+            _number(f"{name}_{place}_share", "fraction", f"the share of {name}_{place}"),
+        )
+    )
 
 
 _CATEGORY = "category: the first two levels of the item's path"
@@ -155,12 +169,30 @@ CONTENT_AFFINITY = View(
     "content_affinity",
     ("shopper_id",),
     (
-        _number("content_recency_days", "days", "since the last content was viewed"),
+        _number("content_recency_days", "days", "since the last content was viewed, liked, shared or commented on"),
         _number("content_views_30d", "views", "contents viewed, last 30 days"),
+        _number("content_reactions_90d", "events", "likes, shares and comments, last 90 days"),
         _number("content_dwell_90d", "seconds", "time spent on contents, last 90 days"),
-        _text("top_content_tag", "tag", "most viewed tag of contents, last 90 days; ties: first by name"),
-        _number("top_content_tag_share", "fraction", "share of top_content_tag in all tags viewed, last 90 days"),
-        _number("content_items_bought_90d", "items", "distinct items shown in a viewed content and bought after it"),
+        _number(
+            "content_completion_90d", "fraction", "mean of dwell / duration, at most 1, where both are known, 90 days"
+        ),
+        _number("content_engagement", "whole views", f"engagement, halved every {HALF_LIFE_DAYS:g} days"),
+        *_topics("content_topic", "of engagement that the shopper gave to it, halved likewise; ties: first by name"),
+        _number("content_items_bought_90d", "items", "distinct items named by a viewed content and bought after it"),
+    ),
+)
+NEIGHBOURHOOD_CONTENT = View(
+    "neighbourhood_content",
+    ("store_id",),
+    (
+        _number("neighbourhood_watchers", "shoppers", "of this home store, with engagement; at least five"),
+        *_topics("neighbourhood_topic", "mean share over its watchers, shrunk to the chain's; ties: first by name"),
+        _text(
+            "neighbourhood_own_topic",
+            "topic",
+            "the one with the highest share over the chain's; missing where none is above it",
+        ),
+        _number("neighbourhood_own_topic_lift", "ratio", "share of neighbourhood_own_topic over the chain's"),
     ),
 )
 # Live features look at a shopper's last so many events, and list so many of a session.
@@ -186,13 +218,16 @@ SHOPPER_LIVE = View(
     pushed=True,
 )
 
-VIEWS = {view.name: view for view in (SHOPPER, ITEM, STORE, SHOPPER_ITEM, CONTENT_AFFINITY, SHOPPER_LIVE)}
+VIEWS = {
+    view.name: view
+    for view in (SHOPPER, ITEM, STORE, SHOPPER_ITEM, CONTENT_AFFINITY, NEIGHBOURHOOD_CONTENT, SHOPPER_LIVE)
+}
 
 # A service is what one consumer asks for in one call; feature names do not collide within one.
 SERVICES: dict[str, tuple[View, ...]] = {
     "shopper": (SHOPPER, CONTENT_AFFINITY),
     "item": (ITEM,),
-    "store": (STORE,),
+    "store": (STORE, NEIGHBOURHOOD_CONTENT),
     "shopper_item": (SHOPPER_ITEM,),
     "shopper_live": (SHOPPER_LIVE,),
 }

@@ -109,6 +109,7 @@ def _history(settings: Settings, lake: Tables) -> History:
         promotions=files("promotions"),
         contents=files("contents"),
         content_views=files("content_views"),
+        shoppers=files("shoppers"),
         currency=settings.currency,
         idle_minutes=settings.session_idle_minutes,
     )

@@ -232,7 +232,7 @@ def test_unknown_names_and_missing_columns_are_told(store: FeatureStore) -> None
 
 def test_nobody_asked_is_answered_with_no_rows_and_all_columns(store: FeatureStore) -> None:
     empty = store.historical(at("a", NOON).head(0), "shopper")
-    assert len(empty) == 0 and "recency_days" in empty and "top_content_tag" in empty
+    assert len(empty) == 0 and "recency_days" in empty and "content_topic_1" in empty
     assert len(store.online("shopper", [])) == 0
     assert store.online("shopper", ["never seen"])["recency_days"].isna().all()
 

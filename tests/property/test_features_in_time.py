@@ -18,6 +18,7 @@ from features.compute import COMPUTE
 from features.history import History
 from features.store import FeatureStore
 from features.tables import SHOPPER, TTL_DAYS
+from features.topics import neighbourhood_topics, shopper_topics
 
 START = pd.Timestamp("2024-01-01", tz="UTC")
 AS_OF = START + timedelta(days=200)
@@ -55,6 +56,132 @@ def all_features(interactions: pd.DataFrame, as_of: pd.Timestamp) -> dict[str, p
     views = views.assign(content_id=["c1" if item < "x" else "c2" for item in views["item_id"]])
     with History(interactions, ITEMS, contents=CONTENTS, content_views=views) as history:
         return {name: compute(history, as_of) for name, compute in COMPUTE.items()}
+
+
+CONTENT_EVENTS = ["content_view", "content_view", "view", "like", "comment", "share", "impression"]
+DURATIONS = {"c1": 20.0, "c2": None, "c3": 8.0}
+TAGS = {"c1": ["t", "u"], "c2": ["u"], "c3": []}
+NAMED = {"c1": ["u", "v"], "c2": ["w"], "c3": ["x", "z", "u"]}
+CATEGORIES = {"u": "a/1", "v": "a/1", "w": "a/2", "x": "b", "y": "b", "z": None}
+
+
+def watched_between(first_day: int, last_day: int, most: int) -> st.SearchStrategy[pd.DataFrame]:
+    """What shoppers did with contents within those days of START."""
+    row = st.tuples(
+        st.sampled_from([f"p{number}" for number in range(9)]),
+        st.sampled_from(["c1", "c2", "c3", "gone"]),
+        st.sampled_from(CONTENT_EVENTS),
+        st.integers(first_day * 86400, last_day * 86400 - 1),
+        st.one_of(st.none(), st.integers(0, 60).map(float)),
+    )
+    columns = ["shopper_id", "content_id", "event_type", "seconds", "dwell_seconds"]
+    return st.lists(row, max_size=most).map(
+        lambda rows: (
+            pd.DataFrame(rows, columns=columns)
+            .assign(event_time=lambda frame: START + pd.to_timedelta(frame.pop("seconds"), unit="s"))
+            .astype({"dwell_seconds": "float64"})
+        )
+    )
+
+
+def topics_of(content: str) -> list[str]:
+    return TAGS[content] or sorted({CATEGORIES[item] for item in NAMED[content]} - {None})  # type: ignore[type-var]
+
+
+def interest(event: Any) -> float:
+    """The stated formula, event by event."""
+    if event.event_type not in ("view", "content_view"):
+        return {"share": 3.0, "like": 2.0, "comment": 2.0}.get(event.event_type, 0.0)
+    if pd.isna(event.dwell_seconds):
+        return 0.5
+    duration = DURATIONS[event.content_id]
+    if event.dwell_seconds < 3 and (duration is None or event.dwell_seconds / duration < 0.5):
+        return 0.0
+    return min(event.dwell_seconds / (duration or 30.0), 1.0)
+
+
+def slow_affinities(views: pd.DataFrame, moment: pd.Timestamp) -> dict[str, dict[str, float]]:
+    """Affinity of each shopper to each topic, by the definition."""
+    found: dict[str, dict[str, float]] = {}
+    for event in views.itertuples():
+        if event.event_time >= moment or event.content_id not in TAGS:
+            continue
+        told = topics_of(event.content_id)
+        worth = interest(event) * 0.5 ** ((moment - event.event_time) / pd.Timedelta(days=30)) / len(told)
+        for topic in told if worth > 1e-8 else ():
+            mine = found.setdefault(event.shopper_id, {})
+            mine[topic] = mine.get(topic, 0.0) + worth
+    return found
+
+
+def slow_neighbourhoods(affinities: dict[str, dict[str, float]]) -> dict[tuple[str, str], float]:
+    """The shrunk share of every topic in every neighbourhood, by the definition; what may not be told is left out."""
+    homes = {who: f"s{int(who[1:]) % 2}" for who in affinities}
+    shares = {who: {t: a / sum(own.values()) for t, a in own.items()} for who, own in affinities.items()}
+    topics, stores = sorted({t for own in shares.values() for t in own}), sorted(set(homes.values()))
+    number = {store: sum(home == store for home in homes.values()) for store in stores}
+    mean = {
+        (store, t): sum(shares[who].get(t, 0.0) for who in shares if homes[who] == store) / number[store]
+        for store in stores
+        for t in topics
+    }
+    chain = {t: sum(own.get(t, 0.0) for own in shares.values()) / len(shares) for t in topics}
+    within = sum((own.get(t, 0.0) - mean[homes[who], t]) ** 2 for who, own in shares.items() for t in topics)
+    apart = sum(number[store] * (mean[store, t] - chain[t]) ** 2 for store in stores for t in topics)
+    trust = dict.fromkeys(stores, 0.0)
+    if len(stores) > 1 and len(shares) > len(stores):
+        within, apart = within / (len(shares) - len(stores)), apart / (len(stores) - 1)
+        typical = (len(shares) - sum(n**2 for n in number.values()) / len(shares)) / (len(stores) - 1)
+        if apart > within:
+            trust = {store: n / (n + within * typical / (apart - within)) for store, n in number.items()}
+    behind = {(s, t): sum(t in shares[who] and homes[who] == s for who in shares) for s in stores for t in topics}
+    return {
+        (store, t): trust[store] * mean[store, t] + (1 - trust[store]) * chain[t] if behind[store, t] >= 5 else chain[t]
+        for store in stores
+        for t in topics
+        if number[store] >= 5 and sum(behind[other, t] for other in stores) >= 5
+    }
+
+
+@settings(max_examples=8, deadline=None)
+@given(views=watched_between(0, 230, 60), random=st.randoms(use_true_random=False))
+def test_topics_are_what_the_definition_gives_and_know_nothing_that_came_later(
+    views: pd.DataFrame, random: Any
+) -> None:
+    contents = pd.DataFrame(
+        {
+            "content_id": list(TAGS),
+            "tags": ["|".join(tags) or None for tags in TAGS.values()],
+            "item_ids": ["|".join(items) for items in NAMED.values()],
+            "duration_seconds": list(DURATIONS.values()),
+        }
+    )
+    shoppers = pd.DataFrame(
+        {"shopper_id": [f"p{n}" for n in range(9)], "home_store_id": [f"s{n % 2}" for n in range(9)]}
+    )
+    answers = []
+    order = list(range(len(views)))
+    random.shuffle(order)
+    for rows in (views.iloc[order], views[views["event_time"] < AS_OF]):
+        with History(frame_of([]), ITEMS, contents=contents, content_views=rows, shoppers=shoppers) as history:
+            own, near = shopper_topics(history, AS_OF), neighbourhood_topics(history, AS_OF)
+            both = [COMPUTE[name](history, AS_OF) for name in ("content_affinity", "neighbourhood_content")]
+        answers.append([own, near, *both])
+    for ours, theirs in zip(*answers, strict=True):
+        pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+    own, near, affinity, neighbourhood = answers[0]
+    slow = slow_affinities(views, AS_OF)
+    found = {(row.shopper_id, row.topic): row.affinity for row in own.itertuples()}
+    assert found == pytest.approx({(who, t): a for who, mine in slow.items() for t, a in mine.items()}, abs=1e-7)
+    for row in affinity.itertuples():
+        mine = slow.get(row.shopper_id, {})
+        assert (row.content_topic_1 is None) == (not mine)
+        assert not mine or mine[row.content_topic_1] == pytest.approx(max(mine.values()), abs=1e-7)
+        assert row.content_engagement == pytest.approx(sum(mine.values()), abs=1e-6)
+    assert not near["watchers"].lt(5).any() and set(neighbourhood["store_id"]) == set(near["store_id"])
+    if len(slow) and all(max(mine.values()) > 1e-3 for mine in slow.values()):  # shares of next to nothing are noise
+        shares = {(row.store_id, row.topic): row.share for row in near.itertuples()}
+        assert shares == pytest.approx(slow_neighbourhoods(slow), abs=1e-4)
 
 
 def assert_same(ours: dict[str, pd.DataFrame], theirs: dict[str, pd.DataFrame]) -> None:

@@ -10,11 +10,13 @@ import pytest
 
 from configs.errors import FacingsError
 from features.content_affinity import content_affinity_features
+from features.history import History
 from features.item import item_features
 from features.shopper import shopper_features
 from features.shopper_item import shopper_item_features
 from features.store_features import store_features
 from features.tables import VIEWS
+from features.topics import neighbourhood_topics, shopper_topics
 
 AS_OF = pd.Timestamp("2024-06-01", tz="UTC")
 
@@ -148,6 +150,7 @@ def test_money_in_another_currency_is_not_added_up() -> None:
 
 def test_content_affinity_counts_tags_and_what_was_bought_after_seeing_it() -> None:
     contents = pd.DataFrame({"content_id": ["v1", "v2"], "tags": ["tea|cake", "tea"], "item_ids": ["milk|pen", None]})
+    contents["duration_seconds"] = [60.0, None]
     views = pd.DataFrame(
         {
             "shopper_id": ["ann", "ann", "ann"],
@@ -158,9 +161,72 @@ def test_content_affinity_counts_tags_and_what_was_bought_after_seeing_it() -> N
         }
     )
     ann = one(content_affinity_features(ROWS, contents, views, AS_OF), shopper_id="ann")
-    assert (ann["content_recency_days"], ann["content_views_30d"], ann["content_dwell_90d"]) == (20, 1, 42.5)
-    assert (ann["top_content_tag"], ann["top_content_tag_share"]) == ("tea", 2 / 3)
+    assert (ann["content_recency_days"], ann["content_views_30d"], ann["content_dwell_90d"]) == (1, 1, 42.5)
+    assert (ann["content_reactions_90d"], ann["content_completion_90d"]) == (1, 30 / 60)
+    first = 0.5 * 0.5 ** (20 / 30) + 2 * 0.5 ** (1 / 30)  # half of v1 watched and a like of it
+    second = 12.5 / 30 * 0.5 ** (40 / 30)  # of a content without a duration, thirty seconds are the whole
+    assert ann["content_engagement"] == pytest.approx(first + second)
+    assert (ann["content_topic_1"], ann["content_topic_2"], ann["content_topic_3"]) == ("tea", "cake", None)
+    assert ann["content_topic_1_share"] == pytest.approx((first / 2 + second) / (first + second))
     assert ann["content_items_bought_90d"] == 1  # milk after it was shown; the pen was bought before
+
+
+def test_a_content_without_tags_stands_for_the_categories_of_the_items_it_names() -> None:
+    contents = pd.DataFrame({"content_id": ["v"], "tags": [None], "item_ids": ["milk|pen|bread|tea"]})
+    views = pd.DataFrame({"shopper_id": ["ann"], "content_id": ["v"], "event_type": ["view"]})
+    views = views.assign(event_time=days_ago(3), dwell_seconds=20.0)
+    with History(ROWS, ITEMS, contents=contents, content_views=views) as history:
+        topics = shopper_topics(history, AS_OF)
+    assert topics[["topic", "share"]].to_numpy().tolist() == [["food/bakery", 0.5], ["food/dairy", 0.5]]
+
+
+def watched_by(tastes: dict[str, dict[str, int]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Shoppers of each store, so many of whom watched a content of one topic; and their home stores."""
+    views, shoppers = [], []
+    for store, topics in tastes.items():
+        for topic, count in topics.items():
+            names = [f"{store}-{topic}-{number}" for number in range(count)]
+            shoppers += [{"shopper_id": name, "home_store_id": store} for name in names]
+            views += [{"shopper_id": name, "content_id": topic, "event_time": days_ago(2)} for name in names]
+    return pd.DataFrame(views).assign(event_type="view", dwell_seconds=20.0), pd.DataFrame(shoppers)
+
+
+def topics_of(tastes: dict[str, dict[str, int]]) -> pd.DataFrame:
+    views, shoppers = watched_by(tastes)
+    contents = pd.DataFrame({"content_id": ["tea", "cake", "wine"], "tags": ["tea", "cake", "wine"]})
+    with History(ROWS, ITEMS, contents=contents, content_views=views, shoppers=shoppers) as history:
+        return neighbourhood_topics(history, AS_OF).set_index(["store_id", "topic"])
+
+
+def test_a_neighbourhood_s_share_lies_between_its_own_and_the_chain_s() -> None:
+    found = topics_of({"north": {"tea": 60, "cake": 40}, "south": {"tea": 20, "cake": 80}})
+    assert found.loc[("north", "tea"), "watchers"] == 100 and found.loc[("north", "tea"), "shoppers"] == 60
+    assert 0.4 < found.loc[("north", "tea"), "share"] < 0.6 and 0.2 < found.loc[("south", "tea"), "share"] < 0.4
+    assert found.loc[("north", "tea"), "lift"] == pytest.approx(found.loc[("north", "tea"), "share"] / 0.4)
+    few = topics_of({"north": {"tea": 6, "cake": 5}, "south": {"tea": 5, "cake": 6}})
+    assert few["lift"].round(9).eq(1).all()  # differences that chance explains
+
+
+def test_what_few_are_behind_is_not_told_of_a_neighbourhood() -> None:
+    found = topics_of(
+        {"north": {"tea": 30, "cake": 5, "wine": 4}, "south": {"tea": 20, "cake": 80}, "west": {"tea": 4}}
+    )
+    assert set(found.index.get_level_values("store_id")) == {"north", "south"}  # west has four watchers
+    assert "wine" not in found.index.get_level_values("topic")
+    more = topics_of({"north": {"tea": 60, "cake": 4}, "south": {"tea": 20, "cake": 80}})
+    assert more.loc[("north", "cake"), "shoppers"] == 0 and more.loc[("north", "cake"), "lift"] == 1
+
+
+def test_one_shopper_counts_as_one_however_much_they_watch() -> None:
+    tastes = {"north": {"tea": 60, "cake": 40}, "south": {"tea": 20, "cake": 80}}
+    views, shoppers = watched_by(tastes)
+    glued = pd.concat([views, *[views[views["shopper_id"] == "north-cake-0"]] * 50])
+    contents = pd.DataFrame({"content_id": ["tea", "cake"], "tags": ["tea", "cake"]})
+    found = []
+    for rows in (views, glued):
+        with History(ROWS, ITEMS, contents=contents, content_views=rows, shoppers=shoppers) as history:
+            found.append(neighbourhood_topics(history, AS_OF))
+    pd.testing.assert_frame_equal(*found)
 
 
 def test_every_frame_has_exactly_the_views_columns_and_dtypes() -> None:
