@@ -108,7 +108,8 @@ def _shrunk(counts: pd.DataFrame) -> pd.DataFrame:
     behind = counts.pivot(index="store_id", columns="topic", values="shoppers").fillna(0).loc[number.index]
     shown = behind.where(behind >= FEWEST, 0)
     share = mean.mul(trust, axis=0).add(np.outer(1 - trust, chain))
-    share = share.where(shown > 0, np.tile(chain, (len(mean), 1)))
+    usual = pd.DataFrame(np.tile(chain, (len(mean), 1)), index=mean.index, columns=mean.columns)
+    share = share.where(shown > 0, usual)
     told = behind.columns[behind.sum() >= FEWEST]
     long = pd.DataFrame(
         {"shoppers": shown[told].stack(), "share": share[told].stack(), "lift": (share / chain)[told].stack()}
