@@ -1,4 +1,4 @@
-"""What Feast's online stores do not do by themselves: erase one shopper, drop what has expired, let readers go on.
+"""What Feast's online stores do not do by themselves: erase one shopper, drop what is outdated, let readers go on.
 
 Imports feast (seconds): import this module only where a store is opened.
 """
@@ -9,7 +9,7 @@ import sqlite3
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +49,13 @@ def close(store: feast.FeatureStore) -> None:
         connection.close()
 
 
-def drop_expired(store: feast.FeatureStore, view: View, end: datetime) -> None:
-    """SQLite: delete the view's rows that no longer hold at `end` (Redis expires keys by itself)."""
+def drop_older(store: feast.FeatureStore, view: View, moment: datetime) -> None:
+    """SQLite: delete the view's rows that speak of an earlier moment (Redis expires keys by itself)."""
     path = _sqlite_path(store)
     if path is None:
         return
     # As Feast stores a time in SQLite: whole seconds of the naive UTC time read as local time.
-    oldest = in_utc(pd.Timestamp(end)).to_pydatetime().replace(tzinfo=None) - timedelta(days=view.ttl_days)
+    oldest = in_utc(pd.Timestamp(moment)).to_pydatetime().replace(tzinfo=None)
     with _erasing(path) as connection:
         connection.execute(f"DELETE FROM {_table(store, view)} WHERE event_ts < ?", (int(oldest.timestamp()),))  # noqa: S608
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -19,7 +19,7 @@ from configs.clock import Clock
 from configs.errors import FacingsError, UsageError
 from configs.settings import Settings
 from features.frames import ROW, entity_frame, key_frame, typed, view_named, views_of
-from features.history import NOTHING
+from features.history import NOTHING, in_utc
 from features.offline import OfflineTable, erase, items_of
 from features.tables import VIEWS, View, push_source
 from state.files import exclusive
@@ -49,12 +49,17 @@ class FeatureStore:
             self._feast = _repository().apply(self._settings)
             _online().prepare(self._feast)
 
-    def write_offline(self, view: str, frame: pd.DataFrame, *, now: datetime | None = None) -> int:
-        """Append the rows of `frame` that are new or changed; return how many (see `OfflineTable.write`).
+    def write_offline(
+        self, view: str, frame: pd.DataFrame, *, moment: datetime | None = None, now: datetime | None = None
+    ) -> int:
+        """Make `frame` the whole view at its moment; return how many rows are new, changed or vanished.
+
+        Rows that are the same are not written again (see `OfflineTable.write`).
 
         Args:
             view: a name of `features.tables.VIEWS`.
-            frame: exactly the view's columns.
+            frame: exactly the view's columns, at one event_timestamp.
+            moment: the frame's event_timestamp, where it may have no rows.
             now: created_timestamp of corrections; default: the clock's moment.
 
         Raises:
@@ -63,14 +68,17 @@ class FeatureStore:
         """
         table = OfflineTable(view_named(view), self._folder)
         with self._writing(), self._usable():
-            return table.write(frame, now or self._clock.now())
+            return table.write(frame, now or self._clock.now(), moment=moment)
 
-    def historical(self, entities: pd.DataFrame, service: str) -> pd.DataFrame:
+    def historical(
+        self, entities: pd.DataFrame, service: str, *, as_known: Literal["then", "now"] = "then"
+    ) -> pd.DataFrame:
         """Return what was known of each entity at its moment: the point-in-time join with the leak filter on.
 
         Args:
             entities: the service's keys (str) and event_timestamp (UTC when it has no zone); further columns are kept.
             service: a name of `features.tables.SERVICES`.
+            as_known: `now` counts corrections that came after an entity's moment; nothing that happened after it.
 
         Returns:
             The rows of `entities`, in their order, with the service's features (float64 or str); missing where
@@ -88,7 +96,9 @@ class FeatureStore:
         store = self._open()
         with self._usable():
             found = store.get_historical_features(
-                entity_df=asked, features=store.get_feature_service(service), filter_by_created_timestamp=True
+                entity_df=asked,
+                features=store.get_feature_service(service),
+                filter_by_created_timestamp=as_known == "then",
             ).to_df()
         if len(found) != len(asked) or set(found[ROW]) != set(asked[ROW]):
             raise FacingsError(
@@ -102,6 +112,7 @@ class FeatureStore:
     ) -> dict[str, int]:
         """Bring the newest rows at `end` into the online store; return rows per view (0 for one that is pushed).
 
+        A moment later than `end` that was computed before stays the one that is online: the store never goes back.
         Written in chunks of `chunk_rows`, so memory does not grow with the table; safe to kill and to repeat.
 
         Raises:
@@ -111,7 +122,7 @@ class FeatureStore:
             raise UsageError(f"chunk_rows is {chunk_rows}; give 1 or more.")
         store = self._open()
         with self._writing(), self._usable():
-            return {name: self._bring_online(store, VIEWS[name], end, progress, chunk_rows) for name in VIEWS}
+            return {name: self._bring_online(store, view, end, progress, chunk_rows) for name, view in VIEWS.items()}
 
     def push(self, view: str, rows: Callable[[], pd.DataFrame]) -> int:
         """Put rows of a pushed view into the online store, through its push source; return how many.
@@ -200,13 +211,15 @@ class FeatureStore:
     def _bring_online(
         self, store: Any, view: View, end: datetime, progress: Callable[[str], None], chunk_rows: int
     ) -> int:
-        written = 0
-        chunks = [] if view.pushed else OfflineTable(view, self._folder).latest(end, chunk_rows)
-        for chunk in chunks:
+        table, written = OfflineTable(view, self._folder), 0
+        upper = max([in_utc(pd.Timestamp(end)), *table.moments()[-1:]])
+        moment = None if view.pushed else table.newest(upper)
+        for chunk in table.rows_at(moment, chunk_rows):
             store.write_to_online_store(view.name, chunk)
             written += len(chunk)
             progress(f"online features of {view.name}: {written} rows")
-        _online().drop_expired(store, view, end)
+        # A moment is whole: what is older than the newest one says nothing any more.
+        _online().drop_older(store, view, moment or upper - pd.Timedelta(days=view.ttl_days))
         return written
 
     def _holds(self, view: View, stamps: Sequence[int]) -> pd.Series[bool]:

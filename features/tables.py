@@ -20,6 +20,9 @@ TTL_DAYS = 35
 # What a shopper does now: without an event for so long, the session is over.
 LIVE_TTL_MINUTES = 30
 
+# What a stored row means: each moment is whole, and who has no row any more has one without features.
+_RULES = "whole moments"
+
 
 @dataclass(frozen=True)
 class Feature:
@@ -56,8 +59,8 @@ class View:
 
     @property
     def folder(self) -> str:
-        """Folder of its rows below the home's features; another set of columns is another folder, never a mixture."""
-        digest = hashlib.sha256("\n".join(self.columns).encode()).hexdigest()[:8]
+        """Folder of its rows below the home's features; other columns or rules are another folder, never a mixture."""
+        digest = hashlib.sha256("\n".join([_RULES, *self.columns]).encode()).hexdigest()[:8]
         return f"offline/{self.name}-{digest}"
 
 

@@ -62,14 +62,15 @@ def materialise(
     """Compute every view at each moment from rows with event_time before it, and store what is new or changed.
 
     A row of a moment that is computed for the first time is known since that moment (its value depends on nothing
-    later). Rows that change or appear when a moment is computed again, because data came late or was corrected, are
-    added with created_timestamp = clock.now(), and rows that stay the same are not written again: a second run writes
-    nothing, and a killed one is finished by running it again.
+    later). Rows that change, appear or vanish when a moment is computed again, because data came late or was corrected,
+    are added with created_timestamp = clock.now(), and rows that stay the same are not written again: a second run
+    writes nothing, and a killed one is finished by running it again. In whatever order moments are computed, the
+    features end the same.
 
     Args:
         settings: names the home, the online store and the currency.
         lake: the ingested tables.
-        as_of: moments, UTC when they have no zone; the last is brought online.
+        as_of: moments, UTC when they have no zone; the newest that was ever computed is brought online.
         clock: dates corrections.
         progress: told what is done, a line a step.
 
@@ -80,7 +81,7 @@ def materialise(
     from features.history import in_utc
     from features.store import FeatureStore
 
-    moments = sorted({in_utc(moment) for moment in as_of})
+    moments = sorted({in_utc(moment).floor("us") for moment in as_of})
     if not moments:
         raise UsageError("There is no moment to materialise; give at least one as_of.")
     if not lake.has("interactions"):
@@ -125,10 +126,11 @@ def _offline(
     from features.compute import COMPUTE
 
     counts = dict.fromkeys(COMPUTE, (0, 0))
-    for moment in moments:
+    # The newest first: a row that came late to several moments is then never a row without features in between.
+    for moment in reversed(moments):
         for name, compute in COMPUTE.items():
             frame = compute(history, moment)
-            written = store.write_offline(name, frame, now=clock.now())
+            written = store.write_offline(name, frame, moment=moment.to_pydatetime(), now=clock.now())
             counts[name] = (counts[name][0] + len(frame), counts[name][1] + written)
             progress(f"features of {name} at {moment:%Y-%m-%d %H:%M}: {len(frame)} rows, {written} new or changed")
     return counts
