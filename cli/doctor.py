@@ -37,16 +37,23 @@ class Finding:
     mend: str | None = None
 
 
-@click.command(epilog="Example: facings doctor --json")
+@click.command(epilog="Example: facings doctor --json   or, after a retraining: facings doctor --parity")
+@click.option("--parity", is_flag=True, help="Only compare the features that training sees with those that serve.")
 @json_option
 @click.pass_context
-def doctor(context: click.Context, as_json: bool) -> None:
+def doctor(context: click.Context, parity: bool, as_json: bool) -> None:
     """Check versions, ports, stores, secrets and telemetry, and say how to mend each fault. Changes nothing.
+
+    With --parity it compares, as of now, the features of up to 1,000 keys of each view in the offline store, which
+    training reads, with those in the online store: equal to 1e-6, or a fault that names view and feature.
 
     Exit code 1 when there is a fault; a note is something to know that stops nothing.
     """
     settings = settings_of(context)
-    findings = [finding for check in _CHECKS for finding in _guarded(check, settings)]
+    if parity:
+        findings = list(_parity(settings))
+    else:
+        findings = [finding for check in _CHECKS for finding in _guarded(check, settings)]
     marks = {"ok": "ok   ", "note": "note ", "fault": "FAULT"}
     lines = [
         f"{marks[one.status]} {one.check}: {one.found}" + (f"\n        mend: {one.mend}" if one.mend else "")
@@ -198,6 +205,28 @@ def _feast(_: Settings) -> Iterator[Finding]:
         f"{', '.join(sorted(loose))} would be registered twice" if loose else "reads definitions.py and nothing else"
     )
     yield Finding("Feast repository", "fault" if loose else "ok", found, mend if loose else None)
+
+
+def _parity(settings: Settings) -> Iterator[Finding]:
+    """Seconds, as Feast is imported: only when it is asked for."""
+    from pipelines.signals.parity import parity
+
+    for one in parity(settings, clock=settings.clock()):
+        at = f"{one.moment:%Y-%m-%d %H:%M} UTC"
+        mend = None
+        found = f"{one.compared:,} keys compared as of {at if one.expired else 'now'}, worst difference {one.worst:.2g}"
+        if not one.agrees:
+            found = (
+                f"{one.differ:,} of {one.compared:,} keys differ between training and serving, {one.feature} most; "
+                f"{one.missing:,} are missing online, worst difference {one.worst:.2g}"
+            )
+            mend = f"bring the newest features online: facings backfill --from {one.moment.isoformat()} "
+            mend += f"--to {one.moment.isoformat()}"
+        elif one.expired:
+            found += "; they are past their time to live, so that now both stores answer with nothing"
+            mend = "run `facings retrain` with newer data (or set FACINGS_REPLAY_FROM to serve the past)"
+        status: Literal["ok", "note", "fault"] = "fault" if not one.agrees else "note" if one.expired else "ok"
+        yield Finding(f"parity of {one.view}", status, found, mend)
 
 
 def _faces(_: Settings) -> Iterator[Finding]:

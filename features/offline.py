@@ -129,12 +129,22 @@ class OfflineTable:
         for chunk in self._newest(moment).iter_slices(chunk_rows):
             yield tidy(self.view, chunk.to_pandas())
 
+    def keys_at(self, moment: pd.Timestamp) -> pd.DataFrame:
+        """Return the keys of that moment's rows, each once, in order; those that it left out among them."""
+        keys = list(self.view.keys)
+        tables = [pq.read_table(path, columns=keys, partitioning=None) for path in self._parts_of(moment)]
+        empty = pa.schema([(key, pa.string()) for key in keys]).empty_table()
+        return self._frame(pa.concat_tables([empty, *tables])).unique().sort(keys).to_pandas()
+
     @property
     def _ttl(self) -> pd.Timedelta:
         return pd.Timedelta(days=self.view.ttl_days)
 
     def _parts(self) -> list[Path]:
         return [path for path in self.folder.glob("*.parquet") if _PART.fullmatch(path.name)]
+
+    def _parts_of(self, moment: pd.Timestamp | None) -> list[Path]:
+        return sorted(path for path in self._parts() if moment is not None and _moment_of(path) == moment)
 
     def _append(self, rows: pl.DataFrame, moment: pd.Timestamp) -> None:
         content = _parquet(rows.to_arrow().cast(schema(self.view)))
@@ -143,8 +153,7 @@ class OfflineTable:
 
     def _rows(self, moment: pd.Timestamp | None) -> pl.DataFrame:
         """Every version of every row at `moment`; no rows without one."""
-        parts = [path for path in self._parts() if moment is not None and _moment_of(path) == moment]
-        tables = [pq.read_table(path, partitioning=None) for path in sorted(parts)]
+        tables = [pq.read_table(path, partitioning=None) for path in self._parts_of(moment)]
         return self._frame(pa.concat_tables([schema(self.view).empty_table(), *tables]))
 
     def _newest(self, moment: pd.Timestamp | None) -> pl.DataFrame:

@@ -12,6 +12,7 @@ from datetime import datetime
 from types import ModuleType
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from configs import telemetry
@@ -123,6 +124,19 @@ class FeatureStore:
         store = self._open()
         with self._writing(), self._usable():
             return {name: self._bring_online(store, view, end, progress, chunk_rows) for name, view in VIEWS.items()}
+
+    def newest_moment(self, view: str) -> datetime | None:
+        """Return the newest moment at which the view was computed (UTC); None where it never was."""
+        moments = OfflineTable(view_named(view), self._folder).moments()
+        return moments[-1].to_pydatetime() if moments else None
+
+    def sample_keys(self, view: str, moment: datetime, most: int, random: np.random.Generator) -> pd.DataFrame:
+        """Draw up to `most` keys of the rows stored of that moment, those that it left out among them."""
+        table = OfflineTable(view_named(view), self._folder)
+        with self._usable():
+            keys = table.keys_at(in_utc(pd.Timestamp(moment)))
+        chosen = random.choice(len(keys), size=min(most, len(keys)), replace=False)
+        return keys.iloc[sorted(chosen)].reset_index(drop=True)
 
     def push(self, view: str, rows: Callable[[], pd.DataFrame]) -> int:
         """Put rows of a pushed view into the online store, through its push source; return how many.

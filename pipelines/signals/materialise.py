@@ -58,6 +58,7 @@ def materialise(
     as_of: Sequence[pd.Timestamp],
     clock: Clock,
     progress: Callable[[str], None],
+    online: bool = True,
 ) -> MaterialiseReport:
     """Compute every view at each moment from rows with event_time before it, and store what is new or changed.
 
@@ -73,6 +74,7 @@ def materialise(
         as_of: moments, UTC when they have no zone; the newest that was ever computed is brought online.
         clock: dates corrections.
         progress: told what is done, a line a step.
+        online: whether to bring anything online now.
 
     Raises:
         UsageError: no moment is given.
@@ -90,9 +92,9 @@ def materialise(
     with closing(FeatureStore(settings, clock=clock)) as store, store.computing():
         with _history(settings, lake) as history:
             counts = _offline(history, store, moments, clock, progress)
-        online = store.materialise(moments[-1].to_pydatetime(), progress=progress)
+        brought = store.materialise(moments[-1].to_pydatetime(), progress=progress) if online else {}
     views = {
-        name: ViewReport(computed=computed, written=written, online=online[name])
+        name: ViewReport(computed=computed, written=written, online=brought.get(name, 0))
         for name, (computed, written) in counts.items()
     }
     return MaterialiseReport(as_of=[moment.to_pydatetime() for moment in moments], views=views)

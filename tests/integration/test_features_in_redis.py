@@ -1,14 +1,10 @@
 """The same definitions with Redis online give the same answers as with SQLite, and forget as well.
 
-FACINGS_TEST_REDIS=host:port runs this against a real server. Without one, a small server of ours speaks the few
-commands that Feast sends, over a real socket through the real client.
+tests/redis_server.py says which Redis that is.
 """
 
 from __future__ import annotations
 
-import os
-import socketserver
-import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -21,57 +17,16 @@ from configs.errors import FacingsError
 from configs.settings import Settings, load_settings
 from features.store import FeatureStore
 from features.tables import TTL_DAYS, VIEWS
+from tests.redis_server import Server, SmallRedis, redis_address
 
 NOON = pd.Timestamp("2024-06-01 12:00", tz="UTC")
 PAIRS = pd.DataFrame({"shopper_id": ["a", "a", "b"], "item_id": ["x", "y", "x"]})
 
 
-class SmallRedis(socketserver.StreamRequestHandler):
-    """Hashes only: HSET, HMGET, HKEYS, DEL, EXPIRE (taken, not run down); everything else is refused."""
-
-    hashes: dict[bytes, dict[bytes, bytes]] = {}  # noqa: RUF012
-
-    def handle(self) -> None:
-        while header := self.rfile.readline():
-            words = [self.rfile.read(int(self.rfile.readline()[1:]) + 2)[:-2] for _ in range(int(header[1:]))]
-            self.wfile.write(self.answer(words[0].upper(), words[1:]))
-
-    def answer(self, command: bytes, words: list[bytes]) -> bytes:
-        held = self.hashes
-        if command == b"HSET":
-            held.setdefault(words[0], {}).update(zip(words[1::2], words[2::2], strict=True))
-            return b":1\r\n"
-        if command == b"HMGET":
-            return self.array([held.get(words[0], {}).get(field) for field in words[1:]])
-        if command == b"HKEYS":
-            return self.array(list(held.get(words[0], {})))
-        if command == b"DEL":
-            return b":%d\r\n" % sum(held.pop(key, None) is not None for key in words)
-        if command == b"EXPIRE":
-            return b":1\r\n"
-        return b"-ERR unknown command\r\n"
-
-    @staticmethod
-    def array(values: list[bytes | None]) -> bytes:
-        parts = [b"$-1\r\n" if value is None else b"$%d\r\n%s\r\n" % (len(value), value) for value in values]
-        return b"*%d\r\n%s" % (len(values), b"".join(parts))
-
-
-class Server(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-
-
 @pytest.fixture
-def redis_url() -> Iterator[str]:
-    given = os.environ.get("FACINGS_TEST_REDIS")
-    if given:
-        yield given
-        return
-    SmallRedis.hashes.clear()
-    with Server(("127.0.0.1", 0), SmallRedis) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"127.0.0.1:{server.server_address[1]},protocol=2"
-        server.shutdown()
+def redis_url(tmp_path: Path) -> Iterator[str]:
+    with redis_address(tmp_path / "server") as address:
+        yield address
 
 
 @pytest.fixture
