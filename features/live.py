@@ -55,10 +55,10 @@ def event_of(row: Mapping[str, Any]) -> LiveEvent | None:
 
 def update(state: State, events: Iterable[LiveEvent]) -> State:
     """Take events in: the last `KEPT_EVENTS` by time, each id once, the oldest first."""
-    known = {event.event_id: event for event in state}
-    for event in events:
-        known[event.event_id] = min(event, known.get(event.event_id, event))
-    return tuple(sorted(known.values())[-KEPT_EVENTS:])
+    fresh = sorted(set(events))
+    if not state or (fresh and fresh[0] > state[-1]):  # nearly always: they are newer than all that is known
+        return (state + tuple(fresh))[-KEPT_EVENTS:]
+    return tuple(sorted({*state, *fresh})[-KEPT_EVENTS:])
 
 
 def features_of(state: State, as_of: int, idle_minutes: float) -> dict[str, Any] | None:

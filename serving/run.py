@@ -6,7 +6,8 @@ import errno
 import gc
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -17,6 +18,8 @@ from configs.settings import Settings
 from pipelines import snapshot
 from pipelines.signals.lake import Lake
 from serving.app import create_app
+from serving.metrics import LIVE_PUSH_SECONDS
+from serving.push import PushProcess
 from serving.services import Services, own_url
 
 _GRACE_SECONDS = 3
@@ -54,8 +57,24 @@ def run_server(
         _load(config)
         gc.collect()
         gc.freeze()  # what was imported stays for good: collections between requests need not walk it
-        progress(f"Serving on {address} (stop with Ctrl-C)")
-        Server(config, app.state.services).run(sockets=[listening])
+        with _pushing(settings):
+            progress(f"Serving on {address} (stop with Ctrl-C)")
+            Server(config, app.state.services).run(sockets=[listening])
+
+
+@contextmanager
+def _pushing(settings: Settings) -> Iterator[None]:
+    """Live features go into Feast's online store as long as the server runs, where the settings say so."""
+    if settings.live_features == "off":
+        yield
+        return
+    beside = PushProcess(settings)
+    beside.start()
+    LIVE_PUSH_SECONDS.set_function(beside.took)
+    try:
+        yield
+    finally:
+        beside.stop()
 
 
 class Server(uvicorn.Server):
