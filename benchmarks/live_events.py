@@ -40,7 +40,7 @@ from configs.settings import load_settings
 COMMAND = ".venv/bin/python benchmarks/live_events.py --out benchmarks/results"
 BATCH, CONNECTIONS, RATE = 100, 8, 5_000
 SHOPPERS, ITEMS, PURCHASES = 5_000, 2_000, 100_000
-PACED_SECONDS, FULL_SECONDS, KILL_SECONDS = 8.0, 4.0, 2.0
+PACED_SECONDS, FULL_SECONDS, KILL_SECONDS = 20.0, 10.0, 4.0
 PROBE_SECONDS = 0.25
 GOAL = {"acknowledged_per_second": 5_000, "fresh_within_seconds": 1.0, "lost": 0}
 
@@ -98,14 +98,21 @@ class Server:
         self._process = subprocess.Popen(
             command, env={**os.environ, "FACINGS_HOME": str(home)}, stderr=subprocess.DEVNULL
         )
-        limit = time.monotonic() + 120
-        while True:
-            try:
-                httpx.get(f"{self.base}/health/ready").raise_for_status()
-                return
-            except httpx.HTTPError:
-                assert time.monotonic() < limit, "the server did not start"
-                time.sleep(0.1)
+        limit = time.monotonic() + 180
+        while not self._pushes():
+            assert time.monotonic() < limit, "the server did not start"
+            time.sleep(0.2)
+
+    def _pushes(self) -> bool:
+        """Whether it answers and has pushed the features of an event."""
+        try:
+            row = event("shopper-0", "item-1", datetime.now(UTC).isoformat())
+            httpx.post(f"{self.base}/v1/events:batch", json={"events": [row]}).raise_for_status()
+            told = httpx.get(f"{self.base}/metrics").text
+        except httpx.HTTPError:
+            return False
+        took = re.search(r"^facings_live_push_seconds (\S+)$", told, re.MULTILINE)
+        return took is not None and float(took.group(1)) > 0
 
     def cpu_seconds(self) -> tuple[float, float]:
         """Of the server, and of the process that pushes features."""

@@ -50,6 +50,10 @@ class FeatureStore:
             self._feast = _repository().apply(self._settings)
             _online().prepare(self._feast)
 
+    def open(self) -> None:
+        """Get ready, which takes Feast's import of seconds; every other method does it when it is needed."""
+        self._open()
+
     def write_offline(
         self, view: str, frame: pd.DataFrame, *, moment: datetime | None = None, now: datetime | None = None
     ) -> int:

@@ -158,6 +158,10 @@ class LivePusher:
         self._store = FeatureStore(settings, clock=clock)
         self._dirty: dict[str, None] = {}
 
+    def open(self) -> None:
+        """Get ready, so that the first push does not wait for it."""
+        self._store.open()
+
     def push(self) -> int:
         """Push whatever changed since the last time; return how many rows."""
         since = live.micros(self._clock.now() - timedelta(minutes=LIVE_TTL_MINUTES))
