@@ -74,6 +74,11 @@ REFUSED: dict[str, tuple[dict[str, str | bytes], str]] = {
     "a column without a name": ({"interactions.csv": f",{HEADER}\n0,{ROW}\n"}, "no name for column 1"),
     "names that differ in case only": ({"interactions.csv": f"{HEADER},Item_ID\n{ROW},b\n"}, "differ in case only"),
     "a column of the lake's own": ({"interactions.csv": f"{HEADER},ingested_at\n{ROW},b\n"}, "keeps for itself"),
+    "too many columns": (
+        {"interactions.csv": ",".join([HEADER, *(f"x{n}" for n in range(1000))]) + "\n"},
+        "has 1,004 columns and a table may have 1000",
+    ),
+    "a name that is too long": ({"interactions.csv": f"{HEADER},{'x' * 201}\n{ROW},1\n"}, "a name of 201 characters"),
     "nested columns": ({"interactions.parquet": _parquet(_frame(basket=[{"a": 1}]))}, "column basket is of type"),
     "lists of ids": ({"interactions.parquet": _parquet(_frame(item_id=[["a"]]))}, "column item_id is of type"),
     "bytes": ({"interactions.parquet": _parquet(_frame(item_id=[b"\xff"]))}, "column item_id is of type"),
@@ -152,6 +157,13 @@ def test_lines_are_right_below_quoted_newlines_and_blank_lines(home: Path, tmp_p
     text = f'{HEADER},note\r\n{ROW},"x\r\ny"\r\n\r\na,i1,purchase,bad,"x\r\ny"\r\na,i1\r\na,i1,bought,2026-01-01,z\r\n'
     lines = [line for _, line, _ in _quarantine(_fill(tmp_path / "shop", {"interactions.csv": "\ufeff" + text}))]
     assert lines == [5, 7, 8]
+
+
+def test_a_row_that_is_too_long_is_quarantined(home: Path, tmp_path: Path) -> None:
+    note = "x" * (1024 * 1024)
+    folder = _fill(tmp_path / "shop", {"interactions.csv": f"{HEADER},note\n{ROW},{note[:-100]}\n{ROW},{note}\n"})
+    size = len(note) + len(ROW) - 3
+    assert _quarantine(folder) == [("interactions", 3, f"the row has {size} bytes and may have 1048576")]
 
 
 def test_a_row_with_too_many_or_too_few_values_is_quarantined(home: Path, tmp_path: Path) -> None:

@@ -155,6 +155,66 @@ def test_of_two_tried_again_with_one_key_the_first_is_taken(home: Path, tmp_path
     assert list(Lake(Home(home)).read("stock")["units"]) == [5.0]
 
 
+def test_exported_rows_are_taken_in_once_they_are_corrected(home: Path, tmp_path: Path) -> None:
+    rows = [f"{ROW},s1,two", f"{ROW},s1,1,extra", "b,i1,bought,2026-01-01,s1,3", f"c{ROW},s1,1"]
+    _ingest(_folder(tmp_path / "shop", interactions="\n".join([HEADER, *rows]), items="item_id,price\ni1,x\n"))
+    fix = tmp_path / "fix"
+    told = facings("quarantine", "export", "--out", fix, "--json").told
+    assert told["files"] == {table: str(fix / f"{table}.csv") for table in ("interactions", "items")}
+    exported = pl.read_csv(fix / "interactions.csv", infer_schema=False)
+    assert exported["quarantine_line"].to_list() == ["2", "3", "4"]
+    assert exported["price"].to_list() == ["two", "1", "3"]
+    assert exported["quarantine_surplus"].to_list() == [None, "extra", None]
+    exported.with_columns(
+        pl.Series("price", ["2", "1", "3"]), pl.Series("quarantine_surplus", [None, None, None], pl.String)
+    ).write_csv(fix / "interactions.csv")
+    outcome = facings("quarantine", "readmit", "--corrected", fix, "--json")
+    # The item and the word `bought` were not corrected. The row with an extra value is what it should be without it.
+    assert outcome.told["tables"] == {"interactions": {"rows": 1, "kept": 1, "duplicates": 0, "quarantined": 0}}
+    assert [(row["table"], row["line"]) for row in facings("quarantine", "--json").told] == [
+        ("interactions", 3), ("interactions", 4), ("items", 2),
+    ]  # fmt: skip
+    assert sorted(Lake(Home(home)).read("interactions")["price"]) == [1.0, 2.0]
+
+
+def test_a_correction_that_does_not_hold_waits_in_the_place_of_the_row(home: Path, tmp_path: Path) -> None:
+    _ingest(_folder(tmp_path / "shop", interactions="\n".join([HEADER, f"{ROW},,two", f"b{ROW},,1"])))
+    facings("quarantine", "export", "--out", tmp_path / "fix")
+    file = tmp_path / "fix" / "interactions.csv"
+    whole = pl.read_csv(file, infer_schema=False)
+    whole.with_columns(price=pl.lit("-2")).write_csv(file)
+    assert facings("quarantine", "readmit", "--corrected", tmp_path / "fix").code == 0
+    assert _reasons() == [(2, "price is less than 0")]
+    whole.with_columns(price=pl.lit("2")).write_csv(file)
+    # The export is of a row that waits no longer: the one in its place has an id of its own.
+    told = facings("quarantine", "readmit", "--corrected", tmp_path / "fix", "--json").told
+    assert told["tables"] == {} and told["warnings"] == ["1 rows wait in the quarantine no longer and were left alone"]
+    assert _reasons() == [(2, "price is less than 0")]
+
+
+def test_a_folder_that_was_not_exported_is_refused(home: Path, tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "shop", interactions=f"{HEADER}\n{ROW},,two\n")
+    _ingest(folder)
+    for given, said in (
+        (folder, "no column quarantine_id"),
+        (tmp_path / "nowhere", "no folder"),
+        (tmp_path, "no table"),
+    ):
+        outcome = facings("quarantine", "readmit", "--corrected", given)
+        assert outcome.code == 1 and said in outcome.sentence
+    for wrong in (["export"], ["list", "--out", "x"], ["list", "--mapping", "x"], ["readmit", "--table", "items"]):
+        assert facings("quarantine", *wrong).code == 2
+    assert len(_reasons()) == 1
+
+
+def test_the_content_of_a_forgotten_shoppers_row_is_not_exported(home: Path, tmp_path: Path) -> None:
+    settings = load_settings(home=home)
+    remember_forgotten(open_engine(settings.state_uri), "gone", secret(settings.paths, "pseudonym"), SystemClock())
+    _ingest(_folder(tmp_path / "shop", interactions="\n".join([HEADER, "gone,i1,view,2026-01-01,,", f"{ROW},,two"])))
+    facings("quarantine", "export", "--out", tmp_path / "fix")
+    assert "gone" not in (tmp_path / "fix" / "interactions.csv").read_text()
+
+
 def test_explain_names_some_unknown_values_and_counts_them_together(home: Path, tmp_path: Path) -> None:
     rows = [f"{ROW},s{number},{number}" for number in range(2, 7)]
     _ingest(_folder(tmp_path / "shop", interactions="\n".join([HEADER, *rows]), stores="store_id\ns1\n"))
