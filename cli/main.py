@@ -16,7 +16,7 @@ from configs.settings import load_settings
 VERBS = {
     "demo": ("cli.demo", "Do the main job on real data, then serve."),
     "doctor": ("cli.doctor", "Check versions, ports, stores and telemetry; say how to mend each fault."),
-    "ingest": ("cli.ingest", "Validate and load a folder of tables."),
+    "ingest": ("cli.ingest", "Validate and load a folder of tables, or a database's."),
     "quarantine": ("cli.quarantine", "List, explain and re-admit rows that did not hold."),
     "simulate": ("cli.simulate", "Write a simulated town as a folder of tables."),
     "backfill": ("cli.backfill", "Compute the features of past moments from all that is known now."),

@@ -13,7 +13,11 @@ from configs.recipe import load_recipe
 
 @click.command(epilog="Example: facings retrain --recipe blend --recipe my-idea.yaml --json")
 @click.option("--recipe", "recipes", multiple=True, metavar="R", help="A recipe to try; may be given several times.")
-@click.option("--folder", type=click.Path(path_type=Path), help="A folder of tables to ingest first.")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    help="A folder of tables, or a YAML that describes one, to ingest first.",
+)
 @json_option
 @click.pass_context
 def retrain(context: click.Context, recipes: tuple[str, ...], folder: Path | None, as_json: bool) -> None:

@@ -60,10 +60,10 @@ class Arrived:
         """Refuse a file that was written to while it was read.
 
         Raises:
-            FacingsError: its size is another now.
+            FacingsError: its size is another now, or it is gone.
         """
         record = self.of(source)
-        if record and Path(record.path).stat().st_size != record.size:
+        if record and not (Path(record.path).is_file() and Path(record.path).stat().st_size == record.size):
             raise FacingsError(f"{record.path} was written to while it was read; ingest again when it is whole.")
 
 

@@ -25,7 +25,7 @@ from pipelines.signals.description import Description, load_description
 from pipelines.signals.lake import Lake, Manifest
 from pipelines.signals.ledger import FileRecord, read_records, write_records
 from pipelines.signals.load import Gate, Loaded, load
-from pipelines.signals.parts import Held
+from pipelines.signals.parts import Held, join_small
 from pipelines.signals.quarantine import explain, read_quarantine, write_quarantine
 from pipelines.signals.readmission import from_corrections, from_quarantine
 from pipelines.signals.sources import FrameSource, frame_of
@@ -243,6 +243,9 @@ def _fold(arrived: Arrived, lake: Lake, gate: Gate, progress: Progress) -> tuple
     counts = {name: counts[name] for name in LOAD_ORDER if name in counts}
     for name, count in counts.items():
         progress(_line(name, count))
+    for name, held in tables.items():
+        if not TABLES[name].key:
+            held.parts = join_small(TABLES[name], lake.folder, before.tables.get(name, ()), held.parts)
     gone = pl.concat(settled)
     rows = pl.concat([quarantined[0].join(gone, on=list(PLACE), how="anti"), *quarantined[1:]])
     after = Manifest(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from configs.errors import FacingsError
 from pipelines.signals.folder import TableFile
 from pipelines.signals.lake import Lake, Manifest, make_durable
 from state.files import draft_beside
@@ -60,12 +61,19 @@ Records = dict[tuple[str, str], FileRecord]
 
 
 def look_at(file: TableFile, reading: str) -> FileRecord:
-    """Hash a file as it is now; without counts."""
+    """Hash a file as it is now; without counts.
+
+    Raises:
+        FacingsError: the file cannot be read.
+    """
     digest = hashlib.sha256()
-    with file.path.open("rb") as handle:
-        while block := handle.read(_BLOCK_BYTES):
-            digest.update(block)
-        size = handle.tell()
+    try:
+        with file.path.open("rb") as handle:
+            while block := handle.read(_BLOCK_BYTES):
+                digest.update(block)
+            size = handle.tell()
+    except OSError as error:
+        raise FacingsError(f"{file.path} cannot be read ({error.strerror}); check its permissions.") from None
     return FileRecord(file.table, str(file.path.resolve()), size, digest.hexdigest(), reading)
 
 

@@ -216,6 +216,31 @@ def replace(staged: Staged, held: Held, *, overwrite: bool) -> tuple[tuple[Part,
     return held.parts, kept.height, duplicates, conflicts
 
 
+def join_small(table: Table, folder: Path, before: tuple[Part, ...], after: tuple[Part, ...]) -> tuple[Part, ...]:
+    """Put the small parts that one ingest added, a file each, into one part for each set of columns.
+
+    Parts of earlier ingests stay as they are: somebody may be reading them.
+    """
+    small = [part for part in after if part not in before and part.rows < _GROUP_ROWS]
+    alike: dict[str, list[Part]] = {}
+    for part in small:
+        alike.setdefault(str(pq.read_schema(folder / part.file)), []).append(part)
+    joined = []
+    for parts in alike.values():
+        if len(parts) == 1:
+            continue
+        path = _new_part(table, folder)
+        with _writer(path, pq.read_schema(folder / parts[0].file)) as writer:
+            for part in parts:
+                writer.write_table(pq.read_table(folder / part.file))
+        make_durable(path)
+        digest = sum(part.digest for part in parts) % 2**64
+        whole = Part(file=str(path.relative_to(folder)), rows=sum(part.rows for part in parts), digest=digest)
+        joined.append((parts, whole))
+    gone = {part.file for parts, _ in joined for part in parts}
+    return (*(part for part in after if part.file not in gone), *(whole for _, whole in joined))
+
+
 def _new_part(table: Table, folder: Path) -> Path:
     path = folder / table.name / f"{secrets.token_hex(8)}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)

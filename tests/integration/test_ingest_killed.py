@@ -44,6 +44,7 @@ POINTS = {
     "before the first part is durable": ("pipelines.signals.parts:make_durable:1:before", "old"),
     "between two tables": ("pipelines.signals.parts:make_durable:3:after", "old"),
     "before the quarantine is durable": ("pipelines.signals.quarantine:make_durable:1:before", "old"),
+    "before the files are noted": ("pipelines.signals.ledger:make_durable:1:before", "old"),
     "before the manifest": ("pipelines.signals.lake:write_atomic:1:before", "old"),
     "after the manifest": ("pipelines.signals.lake:write_atomic:1:after", "new"),
 }
