@@ -4,8 +4,8 @@ Run it: .venv/bin/python benchmarks/ingest_growth.py --out benchmarks/results   
 
 The data is synthetic and seeded. Each size is ingested as parquet, as CSV and as 365 parquet files, one a day, into a
 fresh home, in a process whose largest resident memory is taken, and then once more, when every row is there (and no
-daily file is read). The sizes are compared side by side on one machine, by CPU seconds; the wall-clock seconds are those
-of a machine that may have other things to do. A hundred million is not run: it is put on paper from the two largest.
+daily file is read). The sizes are compared side by side on one machine, by CPU seconds; wall-clock seconds may be those
+of a machine that has other things to do. A hundred million is not run: it is put on paper from the two largest.
 """
 
 from __future__ import annotations

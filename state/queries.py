@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import polars as pl
 from sqlalchemy import Connection, create_engine, text
@@ -101,7 +102,7 @@ def _read_only(url: URL, beside: Path) -> URL:
     path = beside / (url.database or "")
     if not url.database or not path.is_file():
         raise FacingsError(f"There is no SQLite file {path}; correct the url.")
-    return url.set(database=f"file:{path.resolve().as_posix()}", query={"mode": "ro", "uri": "true"})
+    return url.set(database=f"file:{quote(path.resolve().as_posix())}", query={"mode": "ro", "uri": "true"})
 
 
 def _frame(names: Sequence[str], series: list[pl.Series], what: str) -> pl.DataFrame:

@@ -71,12 +71,14 @@ def unreadable_reason(column: Column) -> str:
 
 def _expression(column: Column, source: pl.DataType) -> pl.Expr:
     value = pl.col(column.name)
+    if isinstance(source, pl.List) and column.kind != "list":
+        return pl.lit(None, polars_type(column.kind))
     match column.kind:
         case "id" | "text":
-            return _text(value, source)
+            return plain_text(value, source)
         case "list":
             a_list = isinstance(source, pl.List)
-            joined = value.cast(pl.List(pl.String)).list.join("|") if a_list else _text(value, source)
+            joined = value.cast(pl.List(pl.String)).list.join("|") if a_list else plain_text(value, source)
             return joined.str.replace_all(r"\s*[|;,]\s*", "|")
         case "time":
             return _time(value, source)
@@ -89,7 +91,7 @@ def _expression(column: Column, source: pl.DataType) -> pl.Expr:
             return _number(value, source)
 
 
-def _text(value: pl.Expr, source: pl.DataType) -> pl.Expr:
+def plain_text(value: pl.Expr, source: pl.DataType) -> pl.Expr:
     """Whole floats lose their `.0`: a column of ids becomes floats as soon as one value is missing."""
     if source.is_float():
         whole = value.cast(pl.Int64, strict=False)

@@ -10,7 +10,7 @@ import polars as pl
 
 from configs.errors import FacingsError
 from pipelines.signals.contract import REFUSED, Table
-from pipelines.signals.convert import iso_times
+from pipelines.signals.convert import iso_times, plain_text
 from pipelines.signals.csv_files import Malformed
 from pipelines.signals.description import SINCE_1970, Description
 from pipelines.signals.sources import Rows, check_names
@@ -129,8 +129,11 @@ def read(frame: pl.DataFrame, table: Table, description: Description, *, again: 
         if column.name not in frame.columns:
             continue
         values = frame[column.name]
+        if isinstance(values.dtype, pl.List):
+            continue
         if column.name == "event_type" and words:
-            columns.append(values.cast(pl.String).str.strip_chars().replace(words))
+            text = plain_text(pl.col(column.name), values.dtype).str.strip_chars()
+            columns.append(frame.select(text.replace(words).alias(column.name)).to_series())
         elif column.kind == "time":
             read_values, odd = _times(values, description.times_of(table.name), description.timezone)
             columns.append(read_values)

@@ -130,6 +130,26 @@ def test_times_may_be_numbers_since_1970_where_the_mapping_says_so(home: Path, t
     assert {str(moment) for moment in times} == {"2026-01-01 00:00:00+00:00"} and len(times) == 3
 
 
+def test_what_is_mapped_may_be_a_list_or_a_code(home: Path, tmp_path: Path) -> None:
+    frame = pl.DataFrame(
+        {"who": ["a", "b"], "what": [["i1", "i2"], ["i3"]], "code": [1.0, None], "tags": [["x"], None]}
+    )
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    frame.with_columns(event_time=pl.lit("2026-01-01"), item_id=pl.lit("i")).write_parquet(
+        folder / "interactions.parquet"
+    )
+    table = {"columns": {"shopper_id": "who", "event_type": "code", "store_id": "what"}, "event_types": {1: "tap"}}
+    (tmp_path / "map.yaml").write_text(yaml.safe_dump({"tables": {"interactions": table}}))
+    assert facings("ingest", folder, "--mapping", tmp_path / "map.yaml").code == 0
+    assert _reasons() == [(1, "store_id is not an id"), (2, "event_type is missing; store_id is not an id")]
+    table["leave_out"] = table["columns"].pop("store_id").split()  # type: ignore[attr-defined]
+    (tmp_path / "map.yaml").write_text(yaml.safe_dump({"tables": {"interactions": table}}))
+    assert facings("ingest", folder, "--mapping", tmp_path / "map.yaml").code == 0
+    (row,) = Lake(Home(home)).read("interactions").to_dict("records")
+    assert (row["event_type"], row["tags"]) == ("tap", "x")
+
+
 def test_a_source_may_be_one_yaml_that_names_its_folder(home: Path, tmp_path: Path) -> None:
     _export(tmp_path / "export", "a;H1;Kauf;31/01/2026;1;")
     source = _mapping(tmp_path / "export" / "shop.yaml", folder=".")
