@@ -58,15 +58,17 @@ class Corrected:
         return all(_text(old[name]) == _text(now.get(name)) for name in same)
 
 
-def json_lines(frame: pl.DataFrame, table: Table) -> list[str]:
+def json_lines(frame: pl.DataFrame, table: Table) -> pl.Series:
     """Each row as JSON; a number that JSON cannot write (NaN, infinite) as text, lest it be taken for missing."""
     odd = [
         name
         for name, kind in frame.schema.items()
         if kind.is_float() and not frame[name].is_finite().all() and not _is_id(table, name)
     ]
+    if frame.is_empty():
+        return pl.Series("row", [], pl.String)
     plain = frame.with_columns(pl.col(odd).cast(pl.String))
-    return plain.write_ndjson().removesuffix("\n").split("\n") if frame.height else []
+    return pl.Series("row", [plain.write_ndjson().removesuffix("\n")]).str.split("\n").explode()
 
 
 def _is_id(table: Table, name: str) -> bool:

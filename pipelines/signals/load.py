@@ -24,6 +24,8 @@ from pipelines.signals.sources import Rows
 
 # What the texts of one row may have together.
 MAX_ROW_BYTES = 1024 * 1024
+# What may go to the quarantine from one file: its rows are read by people.
+MAX_QUARANTINED = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ def load(source: Rows, held: Held, gate: Gate, waiting: pl.DataFrame) -> Loaded:
             good, bad = _check(chunk, table, gate, rows)
             if not bad.is_empty():
                 refused.append(bad)
+                _check_number(source, refused)
             corrected.look(chunk, good[ROW], rows)
             staged.add(good)
             rows += chunk.height
@@ -116,6 +119,17 @@ def load(source: Rows, held: Held, gate: Gate, waiting: pl.DataFrame) -> Loaded:
         )
     quarantined = records(table.name, source.name, told, gate.now)
     return Loaded(rows, kept, duplicates, quarantined, parts, corrected.settled())
+
+
+def _check_number(source: Rows, refused: list[pl.DataFrame]) -> None:
+    """Refuse a file of which so much does not hold that it is the file's fault, or the mapping's."""
+    if sum(frame.height for frame in refused) > MAX_QUARANTINED:
+        reasons = pl.concat([frame.select("reason") for frame in refused])["reason"].drop_nulls()
+        first = str(reasons.mode().first())
+        raise FacingsError(
+            f"More than {MAX_QUARANTINED:,} rows of {source.where} do not hold, most because {first}; "
+            "nothing was taken. Correct or map the export (docs/data.md) and ingest again."
+        )
 
 
 def _append(staged: Staged, held: Held) -> tuple[tuple[Part, ...], int, int, list[int]]:
@@ -154,7 +168,7 @@ def _check(chunk: pl.DataFrame, table: Table, gate: Gate, offset: int) -> tuple[
     numbered = typed.with_columns(pl.int_range(offset, offset + chunk.height, dtype=pl.Int64).alias(ROW))
     bad = pl.DataFrame({ROW: bad_rows}).join(reasons, on=ROW, how="left", maintain_order="left")
     lost = bad[ROW].is_in(forgotten.implode())
-    texts = pl.Series("row", json_lines(chunk[bad_rows], table), pl.String)
+    texts = json_lines(chunk[bad_rows], table)
     bad = bad.with_columns(
         pl.when(lost).then(pl.lit(FORGOTTEN)).otherwise("reason").alias("reason"),
         pl.when(lost).then(pl.lit("")).otherwise(texts).alias("row"),

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from configs.home import Home
+from pipelines.signals import load
 from pipelines.signals.lake import Lake
 from tests.command import facings
 
@@ -157,6 +158,19 @@ def test_lines_are_right_below_quoted_newlines_and_blank_lines(home: Path, tmp_p
     text = f'{HEADER},note\r\n{ROW},"x\r\ny"\r\n\r\na,i1,purchase,bad,"x\r\ny"\r\na,i1\r\na,i1,bought,2026-01-01,z\r\n'
     lines = [line for _, line, _ in _quarantine(_fill(tmp_path / "shop", {"interactions.csv": "\ufeff" + text}))]
     assert lines == [5, 7, 8]
+
+
+def test_a_file_of_which_too_much_does_not_hold_is_refused(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load, "MAX_QUARANTINED", 2)
+    rows = ["a,i1,bought,2026-01-01"] * 2
+    assert len(_quarantine(_fill(tmp_path / "two", {"interactions.csv": "\n".join([HEADER, *rows])}))) == 2
+    rows = ["a,i1,bought,2026-01-01"] * 2 + ["a,i1,view,x"]
+    outcome = facings("ingest", _fill(tmp_path / "three", {"interactions.csv": "\n".join([HEADER, *rows])}))
+    assert outcome.code == 1
+    assert "do not hold, most because event_type is not one of the known values; nothing was taken" in outcome.sentence
+    assert len(facings("quarantine", "--json").told) == 2
 
 
 def test_a_row_that_is_too_long_is_quarantined(home: Path, tmp_path: Path) -> None:

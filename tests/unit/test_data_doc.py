@@ -8,6 +8,8 @@ import pytest
 
 from configs.settings import Settings
 from pipelines.signals.contract import RESERVED, TABLES, Column, Kind, Table
+from pipelines.signals.load import MAX_QUARANTINED, MAX_ROW_BYTES
+from pipelines.signals.sources import MAX_COLUMNS, MAX_NAME
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "data.md").read_text()
 KINDS: dict[Kind, str] = {
@@ -50,5 +52,8 @@ def test_no_other_table_is_described() -> None:
 
 def test_the_names_and_settings_that_hold_are_told() -> None:
     assert all(f"`{name}`" in PAGE for name in RESERVED)
+    limits = PAGE.split("\n## Limits\n")[1].split("\n## ")[0]
+    for limit in (MAX_COLUMNS, MAX_NAME, MAX_ROW_BYTES, MAX_QUARANTINED):
+        assert f" {limit} " in limits
     seconds = Settings.model_fields["clock_skew_seconds"].default
     assert f"`FACINGS_CLOCK_SKEW_SECONDS` ({seconds:g})" in PAGE
