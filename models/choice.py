@@ -8,11 +8,14 @@ location", 1978). The prior is the shrinkage: with few purchases a slope stays w
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize
 
-from models.dataset import FloatArray, IntArray
+from models.dataset import BoolArray, FloatArray, IntArray
 
 _STEPS = 30
 _ENOUGH = 1e-6
+_SEARCH_STEPS = 100
 
 
 def slopes(signals: FloatArray, prior: FloatArray, precision: FloatArray, positive: IntArray) -> FloatArray:
@@ -35,6 +38,48 @@ def slopes(signals: FloatArray, prior: FloatArray, precision: FloatArray, positi
         if not len(wrong):
             return found
         free[wrong] = False
+
+
+def conditional_logit(
+    features: npt.NDArray[np.floating], sizes: IntArray, chosen: BoolArray, *, ridge: float = 1e-4
+) -> FloatArray:
+    """Slopes where the sets of alternatives are of different sizes and several may be chosen, without a prior.
+
+    They are those under which what was chosen is likeliest, by L-BFGS on float32: for a million alternatives.
+
+    Args:
+        features: of each alternative, set after set; shape (alternatives, features).
+        sizes: alternatives of each set, at least 1, summing to `alternatives`.
+        chosen: what was chosen; a set in which several were is as many choices. Shape (alternatives,).
+        ridge: weight of the squared weights, of features of standard deviation 1.
+
+    Returns:
+        shape (features,); 0 where a feature is the same everywhere, and all 0 where nothing was chosen.
+    """
+    spread = features.std(axis=0).astype(np.float64) if len(features) else np.zeros(features.shape[1])
+    varied = spread > 1e-9
+    found = np.zeros(features.shape[1])
+    total = int(chosen.sum())
+    if not total or not varied.any():
+        return found
+    scaled = ((features[:, varied] - features[:, varied].mean(axis=0)) / spread[varied]).astype(np.float32)
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    labels = chosen.astype(np.float64)
+    choices = np.add.reduceat(labels, starts)
+
+    def loss(weights: FloatArray) -> tuple[float, FloatArray]:
+        scores = (scaled @ weights.astype(np.float32)).astype(np.float64)
+        highest = np.maximum.reduceat(scores, starts)
+        powers = np.exp(scores - np.repeat(highest, sizes))
+        sums = np.add.reduceat(powers, starts)
+        likelihood = scores @ labels - choices @ (np.log(sums) + highest)
+        missed = labels - powers * np.repeat(choices / sums, sizes)
+        gradient = -(scaled.T @ missed.astype(np.float32)).astype(np.float64) / total
+        return -likelihood / total + ridge * float(weights @ weights), gradient + 2 * ridge * weights
+
+    best = minimize(loss, np.zeros(int(varied.sum())), jac=True, method="L-BFGS-B", options={"maxiter": _SEARCH_STEPS})
+    found[varied] = best.x / spread[varied]
+    return found
 
 
 def _newton(signals: FloatArray, prior: FloatArray, precision: FloatArray) -> FloatArray:

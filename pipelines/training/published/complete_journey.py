@@ -126,6 +126,7 @@ class Data:
         truth: shopper_id, item_id bought in the window, by setting (`new-only` is judged by `month`'s).
         history: shopper_id, item_id bought before CUT.
         folder: where the package's files lie; None: the installed package.
+        cut: the moment before which things are known.
     """
 
     past: pd.DataFrame
@@ -134,6 +135,7 @@ class Data:
     truth: dict[str, pd.DataFrame]
     history: pd.DataFrame
     folder: Path | None = None
+    cut: pd.Timestamp = CUT
 
     @property
     def users(self) -> list[str]:
@@ -152,12 +154,12 @@ class Data:
             self.past,
             items=self.items,
             shoppers=self.shoppers,
-            as_of=CUT,
+            as_of=self.cut,
             item_content=rules.item_content,
             shopper_attributes=rules.shopper_attributes,
             promotions=None
             if rules.promotions == "none"
-            else read_promotions(self.folder, cut=CUT, planned=planned, pad=ID_WIDTH),
+            else read_promotions(self.folder, cut=self.cut, planned=planned, pad=ID_WIDTH),
         )
 
 
@@ -169,8 +171,23 @@ class _Measured:
     frames: dict[str, pd.DataFrame] = field(default_factory=dict)
 
 
-def read_data(data: Path | None = None) -> Data:
-    """Read the tables of the protocol.
+@dataclass(frozen=True)
+class Tables:
+    """The year's tables without what is left out; ids are padded, and nothing in them is computed from the whole year.
+
+    Attributes:
+        rows: shopper_id, item_id, event_time, basket_id, store_id, quantity, price of every row.
+        items: the catalogue.
+        shoppers: households and their attributes.
+    """
+
+    rows: pd.DataFrame
+    items: pd.DataFrame
+    shoppers: pd.DataFrame
+
+
+def read_tables(data: Path | None = None) -> Tables:
+    """Read the whole year.
 
     Args:
         data: folder of the package's parquet files; None: the installed package.
@@ -184,14 +201,24 @@ def read_data(data: Path | None = None) -> Data:
     kept = tables["interactions"].join(banned, on="item_id", how="anti", maintain_order="left")
     columns = ["shopper_id", "item_id", "event_time", "basket_id", "store_id", "quantity", "price"]
     rows = kept.select(columns).with_columns(_padded("shopper_id"), _padded("item_id"), _padded("basket_id", 12))
-    past, window = time_split(rows.to_pandas(), CUT)
+    return Tables(
+        rows=rows.to_pandas(),
+        items=items.with_columns(_padded("item_id")).drop(_KNOWS_DECEMBER, strict=False).to_pandas(),
+        shoppers=tables["shoppers"].with_columns(_padded("shopper_id")).drop(_KNOWS_DECEMBER, strict=False).to_pandas(),
+    )
+
+
+def read_data(data: Path | None = None) -> Data:
+    """The tables of the protocol, divided at CUT; arguments and errors as `read_tables`."""
+    tables = read_tables(data)
+    past, window = time_split(tables.rows, CUT)
     first = window.sort_values(["event_time", "basket_id"], ascending=[True, False]).groupby("shopper_id")["basket_id"]
     next_basket = window[window["basket_id"] == window["shopper_id"].map(first.first())]
     pairs = ["shopper_id", "item_id"]
     return Data(
         past=past,
-        items=items.with_columns(_padded("item_id")).drop(_KNOWS_DECEMBER, strict=False).to_pandas(),
-        shoppers=tables["shoppers"].with_columns(_padded("shopper_id")).drop(_KNOWS_DECEMBER, strict=False).to_pandas(),
+        items=tables.items,
+        shoppers=tables.shoppers,
         truth={NEXT_BASKET: next_basket[pairs].drop_duplicates(), MONTH: window[pairs].drop_duplicates()},
         history=past[pairs].drop_duplicates(),
         folder=data,
