@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.training.published import cold_items
 from pipelines.training.published.cold_items import BOTH, MONTHS, Month, month_of, renamed
-from pipelines.training.published.complete_journey import read_tables
+from pipelines.training.published.journey_tables import read_tables
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.training.published import cold_items
 from pipelines.training.published.cold_items import Month, month_of
-from pipelines.training.published.complete_journey import Tables
+from pipelines.training.published.journey_tables import Tables
 
 CUT, END = pd.Timestamp("2017-11-01", tz="UTC"), pd.Timestamp("2017-12-01", tz="UTC")
 

@@ -37,7 +37,8 @@ import pandas as pd
 from configs.recipe import Recipe, load_recipe
 from models.registry import create
 from models.splits import time_split
-from pipelines.training.published.complete_journey import Data, Tables, read_tables
+from pipelines.training.published.complete_journey import Data
+from pipelines.training.published.journey_tables import Tables, read_tables
 from pipelines.training.published.table import (
     LISTS,
     Difference,

@@ -35,7 +35,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import polars as pl
 
 from configs.errors import UsageError
 from configs.recipe import Recipe
@@ -44,8 +43,8 @@ from models.base import Recommender
 from models.dataset import Dataset
 from models.registry import create
 from models.splits import time_split
-from pipelines.signals.complete_journey import learning_tables
 from pipelines.training.published.journey_promotions import read_promotions
+from pipelines.training.published.journey_tables import ID_WIDTH, read_tables
 from pipelines.training.published.peers import NAMES as PEER_NAMES
 from pipelines.training.published.peers import implicit_lists
 from pipelines.training.published.table import (
@@ -59,15 +58,12 @@ from pipelines.training.published.table import (
 )
 
 K = 10
-ID_WIDTH = 9
 CUT = pd.Timestamp("2017-12-01", tz="UTC")
-LEFT_OUT = ("FUEL", "MISCELLANEOUS", "COUPON")
 NEXT_BASKET, MONTH = "next-basket", "month"
 TITLE = (
     "complete-journey: known before December 2017, judged on December; {users:,} households, metrics at 10\n"
     "The package calls the data simulated; it is a one-year window of dunnhumby's release."
 )
-_KNOWS_DECEMBER = ["price", "first_seen", "home_store_id"]
 _MEASURED = ("precision", "recall", "ndcg")
 # Baseline: recommender, its config, and the published figures of each setting.
 _BASELINES: dict[str, tuple[str, dict[str, Any], dict[str, dict[str, float]]]] = {
@@ -169,43 +165,6 @@ class _Measured:
 
     lists: dict[str, pd.DataFrame] = field(default_factory=dict)
     frames: dict[str, pd.DataFrame] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Tables:
-    """The year's tables without what is left out; ids are padded, and nothing in them is computed from the whole year.
-
-    Attributes:
-        rows: shopper_id, item_id, event_time, basket_id, store_id, quantity, price of every row.
-        items: the catalogue.
-        shoppers: households and their attributes.
-    """
-
-    rows: pd.DataFrame
-    items: pd.DataFrame
-    shoppers: pd.DataFrame
-
-
-def read_tables(data: Path | None = None) -> Tables:
-    """Read the whole year.
-
-    Args:
-        data: folder of the package's parquet files; None: the installed package.
-
-    Raises:
-        FacingsError: the package is not installed, or the folder lacks a file.
-    """
-    tables = learning_tables(data)
-    items = tables["items"].filter(~pl.col("category").str.split("/").list.first().is_in(LEFT_OUT))
-    banned = tables["items"].join(items, on="item_id", how="anti").select("item_id")
-    kept = tables["interactions"].join(banned, on="item_id", how="anti", maintain_order="left")
-    columns = ["shopper_id", "item_id", "event_time", "basket_id", "store_id", "quantity", "price"]
-    rows = kept.select(columns).with_columns(_padded("shopper_id"), _padded("item_id"), _padded("basket_id", 12))
-    return Tables(
-        rows=rows.to_pandas(),
-        items=items.with_columns(_padded("item_id")).drop(_KNOWS_DECEMBER, strict=False).to_pandas(),
-        shoppers=tables["shoppers"].with_columns(_padded("shopper_id")).drop(_KNOWS_DECEMBER, strict=False).to_pandas(),
-    )
 
 
 def read_data(data: Path | None = None) -> Data:
@@ -397,7 +356,3 @@ def _lists(measured: dict[str, _Measured]) -> pd.DataFrame:
     ]
     whole = pd.concat(parts, ignore_index=True)
     return whole.assign(user=whole["user"].str.lstrip("0"), item=whole["item"].str.lstrip("0"))
-
-
-def _padded(column: str, width: int = ID_WIDTH) -> pl.Expr:
-    return pl.col(column).str.zfill(width)
