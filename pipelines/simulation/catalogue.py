@@ -13,6 +13,8 @@ from pipelines.simulation.words import AGE_RESTRICTED, GOODS, ORIGINS, SENSITIVE
 ITEMS_PER_CATEGORY = 10
 LAUNCH_DAYS = 30
 LAUNCH_SHARE = 0.02
+SENSITIVITY = 2.8
+"""Median price elasticity of shoppers, before a category's own factor."""
 NO_TOPIC = len(TOPICS)
 """Index of the topic of goods that no content is about; every array over topics has a last entry for it."""
 
@@ -28,6 +30,7 @@ class Catalogue:
         price_response: how strongly the price matters in a category (1: as a shopper's own sensitivity says).
         category_topic: topic of a category, or NO_TOPIC.
         reference: a usual price in a category.
+        allure: log of what a category's goods attract together, less the average of all categories.
         age_restricted, sensitive: of a category.
         maker_origin, quality, since: of a maker; quality is standard normal, since is a day (negative: before day 0).
         brands: a maker's own brand. counterfeiter: sells under another's brand.
@@ -44,6 +47,7 @@ class Catalogue:
     price_response: Array
     category_topic: Array
     reference: Array
+    allure: Array
     age_restricted: Array
     sensitive: Array
     maker_origin: Array
@@ -99,20 +103,25 @@ def build_catalogue(config: TownConfig, draws: Draws) -> Catalogue:
     appeal = 0.9 * draws.normal(Stream.ITEM, number, 0) + 0.25 * quality[brand]
     dear = np.exp(0.3 * draws.normal(Stream.ITEM, number, 1) + 0.1 * quality[brand])
     price = np.round(np.maximum(0.3, reference[own_category] * dear * np.where(counterfeit, 0.75, 1.0)), 2)
-    cost = np.round(price * (0.5 + 0.3 * draws.uniform(Stream.ITEM, number, 2)), 2)
+    cost = np.round(price * (0.4 + 0.35 * draws.uniform(Stream.ITEM, number, 2)), 2)
     topic_of_origin = np.full(len(ORIGINS), NO_TOPIC)
     for place, topic in enumerate(TOPICS):
         if topic.origin >= 0:
             topic_of_origin[topic.origin] = place
     shelf, column = _shelves(own_category, count)
+    response = 0.7 + 0.6 * draws.uniform(Stream.CATEGORY, category, 3)
+    old = launch < 0
+    worth = np.exp(appeal - SENSITIVITY * response[own_category] * np.log(price / reference[own_category]))[old]
+    allure = np.log(np.bincount(own_category[old], weights=worth, minlength=count))
     return Catalogue(
         paths=[f"{root}/{name}{more}" for root, name, more in zip(roots, kind, ranges, strict=True)],
         kind=kind,
         popularity=popularity / popularity.sum(),
         interval=np.round(interval, 1),
-        price_response=0.7 + 0.6 * draws.uniform(Stream.CATEGORY, category, 3),
+        price_response=response,
         category_topic=category_topic,
         reference=reference,
+        allure=allure - allure.mean(),
         age_restricted=np.isin(kind, list(AGE_RESTRICTED)),
         sensitive=np.isin(kind, list(SENSITIVE)),
         maker_origin=origin,

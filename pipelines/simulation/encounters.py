@@ -10,6 +10,7 @@ from pipelines.simulation.catalogue import Catalogue
 from pipelines.simulation.draws import Array, Draws, Stream
 from pipelines.simulation.offers import Slates
 from pipelines.simulation.response import (
+    CYCLE,
     DISPLAY_LIFT,
     LIFT,
     NEED_OF_WANDERING,
@@ -326,7 +327,8 @@ class Encounters:
         slot = np.where(is_habit, pairs.slot, 0)
         due = (visits.day - self.memory.last_day[shopper, slot]) / self.shoppers.interval[shopper, slot]
         due = np.where(is_habit, np.minimum(due, 2.0), 1.0)
-        need = np.where(is_habit, 3.5 * (due - 1.0), np.where(pairs.slot >= 0, NEED_OF_WANDERING, NEED_ON_IMPULSE))
+        need = np.where(is_habit, CYCLE * (due - 1.0), NEED_OF_WANDERING) - goods.allure[pairs.category]
+        need = np.where(pairs.slot >= 0, need, NEED_ON_IMPULSE)
         last = np.where(is_habit, self.memory.last_item[shopper, slot], -1)
         visit_key = visits.key[pairs.visit]
         return Situations(

@@ -15,13 +15,15 @@ from scipy.special import ndtr
 from pipelines.simulation.draws import Array, extend, gumbel
 
 LOYALTY = 0.9
-LIFT = 0.9
+LIFT = 0.6
 """What being noticed on a screen adds to an item's utility, before fatigue."""
 WEARING = 0.35
 """Each showing of the last two weeks multiplies the lift by exp(-WEARING)."""
 DISPLAY_LIFT = 0.4
 OUTSIDE = 3.0
 """Utility of buying nothing in a category whose need is 0."""
+CYCLE = 5.0
+"""How fast the need of a habit grows: from -CYCLE just after a purchase through 0 when it is due, at most CYCLE."""
 NEED_OF_WANDERING, NEED_ON_IMPULSE = -2.2, -1.2
 
 
@@ -79,7 +81,7 @@ def threshold(told: Situations) -> Array:
     probability that a reservation price lies above what is asked; the more a category is needed, the lower the bar.
     """
     width = told.value.shape[1]
-    passes = np.where(told.open, ndtr((told.value - told.dear - 2.9 + 0.65 * told.need[:, None]) / 1.2), 0.0)
+    passes = np.where(told.open, ndtr((told.value - told.dear - 2.9 + 0.9 * told.need[:, None]) / 1.2), 0.0)
     rank = np.where(told.place >= 0, told.place, np.where(told.last, 1_000, 2_000 + np.arange(width)))
     order = np.argsort(rank, axis=1, kind="stable")
     in_turn = np.take_along_axis(passes, order, axis=1)

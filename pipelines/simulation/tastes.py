@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.simulation.catalogue import NO_TOPIC, Catalogue
+from pipelines.simulation.catalogue import NO_TOPIC, SENSITIVITY, Catalogue
 from pipelines.simulation.config import VARIANTS, TownConfig
 from pipelines.simulation.draws import Array, Draws, Stream, extend, normal
 from pipelines.simulation.words import AGE_BANDS, HOUSEHOLDS, TOPICS
@@ -103,7 +103,7 @@ def build_shoppers(
     place = store_place[store]
     interest = _interests(draws, who, place, places)
     household = draws.below(len(HOUSEHOLDS), Stream.SHOPPER, who, 1)
-    sensitivity = np.clip(2.2 * np.exp(0.45 * draws.normal(Stream.SHOPPER, who, 2)), 0.5, 7.0)
+    sensitivity = np.clip(SENSITIVITY * np.exp(0.6 * draws.normal(Stream.SHOPPER, who, 2)), 0.4, 10.0)
     thirds = np.quantile(sensitivity, [1 / 3, 2 / 3])
     peaks = np.array([9.5, 13.0, 18.0])[draws.below(3, Stream.SHOPPER, who, 4)]
     habit = _habits(draws, who, place, places, interest, catalogue)

@@ -96,3 +96,11 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
     outcome = facings("simulate", *SIZE, "--out", tmp_path)
     assert outcome.code == 1 and "not simulated" in outcome.sentence
     assert [path.name for path in tmp_path.iterdir()] == ["letters.txt"]
+
+
+def test_twenty_thousand_shoppers_ingest_whole(tmp_path: Path, home: Path) -> None:
+    arguments = ("--shoppers", 20_000, "--stores", 40, "--days", 1, "--seed", 1, "--variant", "mixed")
+    told = facings("simulate", *arguments, "--out", tmp_path / "town", "--json").told["tables"]
+    assert told["interactions"] > 40_000 and told["stores"] == 40
+    taken = facings("ingest", tmp_path / "town", "--json").told["tables"]
+    assert {name: count["kept"] for name, count in taken.items()} == told

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.simulation import encounters, response, shops, tastes, visits
+from pipelines.simulation import catalogue, encounters, response, shops, tastes, visits
 from pipelines.simulation.config import VARIANTS
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "simulation.md").read_text()
@@ -29,7 +29,10 @@ def test_the_example_runs() -> None:
         f"the last {encounters.MEMORY_DAYS} days",
         f"e^{{{response.OUTSIDE:g} − need}}",
         f"{response.LOYALTY:g} · [bought last]",
-        f"−{-response.NEED_OF_WANDERING:g} for what is only looked into, −{-response.NEED_ON_IMPULSE:g} for what only",
+        f"need = {response.CYCLE:g} · (min(due, 2) − 1)",
+        f"−{-response.NEED_OF_WANDERING:g} − allure_c for what is only looked into;",
+        f"−{-response.NEED_ON_IMPULSE:g} for what only the screen",
+        f"log-normal around {catalogue.SENSITIVITY:g}",
         "{:g}, {:g} or {:g} (entrance, aisle, checkout)".format(*encounters.LOOK),
         f"{encounters.DECAY:g} times as often",
         f"`ε_si` (deviation {tastes.PERSONAL:g})",

@@ -249,6 +249,48 @@ def test_the_randomised_offers_show_the_uplift(history: tuple[Town, pl.DataFrame
     assert rate["promotion_offered"] > 1.5 * rate["promotion_not_offered"]
 
 
+def test_repurchase_intervals_and_elasticity_show_in_the_rows(history: tuple[Town, pl.DataFrame]) -> None:
+    """Gaps between purchases of a category follow its planted interval; a dearer week sells less of an item."""
+    town, rows = history
+    number = {item: place for place, item in enumerate(town.names.items)}
+    bought = rows.filter((pl.col("event_type") == "purchase") & (pl.col("channel") == "store"))
+    item = np.array([number[one] for one in bought["item_id"]])
+    table = pl.DataFrame(
+        {
+            "shopper": bought["shopper_id"],
+            "category": town.catalogue.category[item],
+            "day": bought["event_time"].dt.ordinal_day() - 6,
+            "item": item,
+        }
+    )
+    gaps = table.sort("day").with_columns(gap=pl.col("day").diff().over("shopper", "category")).drop_nulls()
+    typical = gaps.group_by("category").agg(pl.col("gap").mean(), pl.len()).filter(pl.col("len") >= 100)
+    planted = town.catalogue.interval[typical["category"].to_numpy()]
+    assert np.corrcoef(typical["gap"].to_numpy(), planted)[0, 1] > 0.5
+    days = np.arange(40)
+    level = np.stack([town.catalogue.prices(town.draws, day) for day in days]) / town.catalogue.price
+    sold = np.zeros_like(level)
+    np.add.at(sold, (table["day"].to_numpy(), item), 1)
+    known = np.broadcast_to(town.catalogue.launch < 0, level.shape)
+    cheap, dear = (sold[known & near].mean() for near in (level < 0.95, level > 1.05))
+    assert -5 < np.log(cheap / dear) / np.log(0.9 / 1.1) < -0.5
+
+
+@variants
+def test_the_best_slate_is_not_what_sells_best(variant: str) -> None:
+    town = _town(variant)
+    for day in range(8):
+        town.step(day)
+    visits = town.visits(8)
+    visits = visits.take(np.flatnonzero(visits.placement >= 0)[:40])
+    every = np.tile(np.arange(town.config.items), (len(visits), 1))
+    best = np.argsort(-town.gain(visits, every, 0.1), axis=1)[:, :3]
+    popular = np.broadcast_to(np.argsort(-town.tally.sold)[:3], best.shape)
+    profit = [town.expected_profit(visits, Slates.of(items, 0.1)).mean() for items in (best, popular)]
+    bare = town.expected_profit(visits, Slates.empty(len(visits))).mean()
+    assert profit[0] - bare > 2 * abs(profit[1] - bare) and profit[0] > 1.02 * bare
+
+
 def test_the_planted_slope_is_found_by_a_regression() -> None:
     """In each neighbourhood: shoppers' share of purchases of a topic's goods on their share of views of the topic."""
     town = _town(shoppers=2_400, stores=12, days=25, seed=8)
