@@ -31,6 +31,7 @@ _PRIOR_SALES = 5.0  # purchases of an item by those who watched the same
 _LASTING = 0.05  # of a purchase that lies back, in popularity
 _UNSOLD = 0.5  # shoppers whom an item has that nobody bought
 _FEWEST_NEAR = 5  # a neighbourhood of fewer shoppers who buy tells nothing of its own
+_BLOCK = 128  # contents whose watchers' purchases are counted at a time
 _MOST_SALES = 1000  # items kept of those that a content's watchers bought
 
 
@@ -153,7 +154,12 @@ class Signals:
         seen = found.engaged.copy()
         seen.data = np.minimum(seen.data, 1.0)
         had = bought.sign()
-        found.sales = _largest((seen.T @ had).tocsr(), _MOST_SALES)
+        by_content = seen.T.tocsr()
+        blocks = [
+            _largest((by_content[start : start + _BLOCK] @ had).tocsr(), _MOST_SALES)
+            for start in range(0, watching.contents, _BLOCK)
+        ]
+        found.sales = sparse.vstack(blocks, format="csr")
         found.sold = np.asarray(seen.T @ np.asarray(had.sum(axis=1)).ravel()).ravel()
         return found
 
@@ -217,17 +223,16 @@ def best_near(near: sparse.csr_matrix, most: int, least: float) -> sparse.csr_ma
 
 def _homes(dataset: Dataset, past: BoolArray) -> tuple[IntArray, list[str]]:
     """Each shopper's neighbourhood: the stated home store, else the store with most of their purchases."""
-    home = pd.Series(pd.NA, index=dataset.shopper_ids, dtype="string")
+    home = pd.Series(pd.NA, index=range(len(dataset.shoppers)), dtype="string")
     if "home_store_id" in dataset.shoppers.columns:
-        home = pd.Series(
-            dataset.shoppers["home_store_id"].astype("string").to_numpy(), index=home.index, dtype="string"
-        )
-    if "store_id" in dataset.interactions.columns:
-        rows = dataset.interactions.loc[past, ["shopper_id", "store_id"]].astype("string").dropna()
-        counts = rows.groupby(["shopper_id", "store_id"], as_index=False).size()
-        counts = counts.sort_values(["shopper_id", "size", "store_id"], ascending=[True, False, True])
-        usual = counts.drop_duplicates("shopper_id").set_index("shopper_id")["store_id"]
-        home = home.fillna(pd.Series(usual.reindex(home.index).to_numpy(), index=home.index, dtype="string"))
+        home = dataset.shoppers["home_store_id"].astype("string").reset_index(drop=True)
+    told = past & home.isna().to_numpy()[dataset.shopper_rows]
+    if "store_id" in dataset.interactions.columns and told.any():
+        rows = pd.DataFrame({"shopper": dataset.shopper_rows[told], "store": dataset.interactions["store_id"][told]})
+        counts = rows.dropna().groupby(["shopper", "store"], as_index=False, observed=True).size()
+        counts = counts.sort_values(["shopper", "size", "store"], ascending=[True, False, True])
+        usual = counts.drop_duplicates("shopper").set_index("shopper")["store"].astype("string")
+        home = home.fillna(usual.reindex(home.index))
     codes, names = pd.factorize(home, sort=True)
     return codes.astype(np.int64), [str(name) for name in names]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from models.base import Recommender
 from models.dataset import Dataset
 from models.reasons import Reason
 from models.recommenders.watched_topics import WatchedTopics
-from models.registry import create
+from models.registry import create, load
 from tests.watching_town import CUT, Town, town
 
 SMALL = {"recommender": "lightfm", "config": {"components": 4, "epochs": 2}}
@@ -105,7 +106,7 @@ def test_watched_is_told_of_what_a_watched_content_is_linked_to_and_names_the_co
 
 
 @pytest.mark.parametrize("name", ["ranker", "blend"])
-def test_what_serves_by_default_gives_watchers_these_lists_and_others_what_they_had(name: str) -> None:
+def test_what_serves_by_default_gives_watchers_these_lists_and_others_what_they_had(name: str, tmp_path: Path) -> None:
     place, dataset = made()
     part = {"ranker": "fallback", "blend": "discovery"}[name]
     config: dict[str, Any] = {part: SMALL}
@@ -119,6 +120,15 @@ def test_what_serves_by_default_gives_watchers_these_lists_and_others_what_they_
     buyers = [shopper for shopper in dataset.interactions["shopper_id"].unique() if shopper not in place.watch_only]
     without = create(name, {**config, "watched": None}).fit(dataset, seed=1)
     pd.testing.assert_frame_equal(model.recommend(buyers, 10), without.recommend(buyers, 10))
+    model.save(tmp_path / "model")
+    again = load(tmp_path / "model")
+    pd.testing.assert_frame_equal(again.recommend(place.watch_only, 10, explain=True), lists)
+    gone, others = place.watch_only[0], place.watch_only[1:]
+    again.forget([gone])
+    again.save(tmp_path / "after")
+    kept = lists[lists["shopper_id"] != gone].reset_index(drop=True)
+    pd.testing.assert_frame_equal(load(tmp_path / "after").recommend(others, 10, explain=True), kept)
+    assert not any(gone.encode("utf-32-le") in path.read_bytes() for path in (tmp_path / "after").rglob("*.npy"))
 
 
 def test_the_order_of_rows_does_not_matter() -> None:
