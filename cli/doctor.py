@@ -211,6 +211,7 @@ def _parity(settings: Settings) -> Iterator[Finding]:
     """Seconds, as Feast is imported: only when it is asked for."""
     from pipelines.signals.parity import parity
 
+    now = settings.clock().now()
     for one in parity(settings, clock=settings.clock()):
         at = f"{one.moment:%Y-%m-%d %H:%M} UTC"
         mend = None
@@ -222,6 +223,8 @@ def _parity(settings: Settings) -> Iterator[Finding]:
             )
             mend = f"bring the newest features online: facings backfill --from {one.moment.isoformat()} "
             mend += f"--to {one.moment.isoformat()}"
+            if one.moment > now:
+                mend = f"serving knows what happened up to {at}, which is later than now: set FACINGS_REPLAY_FROM to it"
         elif one.expired:
             found += "; they are past their time to live, so that now both stores answer with nothing"
             mend = "run `facings retrain` with newer data (or set FACINGS_REPLAY_FROM to serve the past)"

@@ -116,6 +116,11 @@ def test_what_has_expired_is_told_and_no_fault(shop: Settings, monkeypatch: pyte
     assert code == 0 and first["status"] == "note" and "past their time to live" in first["found"]
 
 
+def test_a_clock_that_stands_before_what_is_online_is_a_fault(shop: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, said = doctor(shop, monkeypatch, END - timedelta(days=20))
+    assert code == 1 and "later than now: set FACINGS_REPLAY_FROM" in json.dumps(said)
+
+
 def test_a_home_without_features_is_told_in_one_sentence(home: Path) -> None:
     ran = facings("doctor", "--parity")
     assert ran.code == 1 and "No features were ever computed in this home" in ran.sentence and not home.exists()
