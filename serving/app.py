@@ -105,6 +105,7 @@ def _open_list(services: Services, token: str) -> tuple[Mapping[str, Any], Place
     shopper = claim.shopper_id
     if shopper is not None and services.gone({shopper}):
         shopper = None
+    services.live.prepare_here(view, shopper)
     first = [claim.item_id] if claim.item_id else []
     ask = Ask("phone", claim.store_id, _LIST_COUNT, shopper, exclude=first)
     answer = services.answering.recommend(view, ask, for_page=True)

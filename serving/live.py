@@ -10,7 +10,7 @@ import asyncio
 import logging
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from configs.clock import Clock
 from configs.settings import Settings
@@ -43,6 +43,7 @@ class Live:
         self._pool = ThreadPoolExecutor(1, "fold-in")
         self._ready: dict[str, tuple[_Key, Ranked | None]] = {}
         self._pending: dict[_Key, Future[None]] = {}
+        self._submitting = threading.Lock()
         self._woken, self._stopping = threading.Event(), False
         self._since: float | None = None
         self._forgotten = 0
@@ -78,23 +79,36 @@ class Live:
 
     async def prepare(self, view: View, shopper_id: str | None) -> None:
         """Have the shopper's candidates ready, or give up after the deadline; nothing to do for most shoppers."""
+        future = self._begun(view, shopper_id)
+        if future is not None:
+            done, _ = await asyncio.wait([asyncio.wrap_future(future)], timeout=self._deadline)
+            if not done:
+                LIVE_LATE.inc()
+
+    def prepare_here(self, view: View, shopper_id: str | None) -> None:
+        """The same for a thread that may wait."""
+        future = self._begun(view, shopper_id)
+        if future is not None and not wait([future], timeout=self._deadline).done:
+            LIVE_LATE.inc()
+
+    def _begun(self, view: View, shopper_id: str | None) -> Future[None] | None:
+        """The computation of the shopper's candidates; None: there is nothing to wait for."""
         if not self.knows(view, shopper_id) or self._stopping:
-            return
+            return None
         assert shopper_id is not None and view.fold_in is not None
         key = self._key(view.fold_in, shopper_id)
         if self._made(key):
-            return
-        future = self._pending.get(key)
+            return None
+        with self._submitting:
+            future = self._pending.get(key)
+            if future is None and len(self._pending) < _WAITING:
+                future = self._pool.submit(self._guarded, self._compute, view.fold_in, shopper_id, key)
+                self._pending[key] = future
         if future is None:
-            if len(self._pending) >= _WAITING:
-                LIVE_LATE.inc()
-                return
-            future = self._pool.submit(self._guarded, self._compute, view.fold_in, shopper_id, key)
-            self._pending[key] = future
-            future.add_done_callback(lambda _: self._pending.pop(key, None))
-        done, _ = await asyncio.wait([asyncio.wrap_future(future)], timeout=self._deadline)
-        if not done:
             LIVE_LATE.inc()
+        else:
+            future.add_done_callback(lambda _: self._pending.pop(key, None))
+        return future
 
     def candidates(self, view: View, shopper_id: str | None) -> Ranked | None:
         """The shopper's candidates where they are ready and newer than the stored ones."""

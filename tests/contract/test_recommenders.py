@@ -287,6 +287,21 @@ def test_what_the_newest_events_name_is_told_as_bought_before(name: str) -> None
         assert (row.reason in {Reason.BOUGHT_BEFORE, Reason.DUE_AGAIN}) == known, row
 
 
+def test_what_was_only_looked_at_is_no_repeat(name: str) -> None:
+    model = trained(name)
+    if not model.capabilities.fold_in:
+        return
+    looks = newest(("stranger", item(2)), ("stranger", item(4)), (shopper(3), item(4)))
+    lists = model.fold_in(looks.assign(event_type=["view", "content_view", "click"]), 30)
+    for row in lists.itertuples():
+        repeat = row.reason in {Reason.BOUGHT_BEFORE, Reason.DUE_AGAIN}
+        assert repeat == (row.item_id in bought(row.shopper_id)), row
+    stranger = lists[lists["shopper_id"] == "stranger"].set_index("item_id")["reason"]
+    assert item(4) not in stranger or stranger[item(4)] == Reason.WATCHED
+    fresh = model.fold_in(looks.assign(event_type="view"), 30, new_only=True)
+    assert set(fresh.loc[fresh["shopper_id"] == "stranger", "item_id"]) == set(stranger.index)
+
+
 def test_what_a_folded_in_reason_is_about_is_told_when_asked(name: str) -> None:
     model = trained(name)
     if not model.capabilities.fold_in:
