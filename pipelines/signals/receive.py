@@ -70,7 +70,8 @@ class Receiver:
     def stop(self) -> None:
         """Take what waits, then end."""
         self._waiting.put(None)
-        self._thread.join(10)
+        if self._thread.is_alive():
+            self._thread.join(10)
 
     def submit(self, rows: Sequence[Any]) -> Future[Taken]:
         """Hand a batch over; the answer is there once its rows would survive a power cut."""
@@ -101,6 +102,7 @@ class Receiver:
         return found, True
 
     def _answer(self, batches: list[_Waiting]) -> None:
+        batches = [entry for entry in batches if entry[1].set_running_or_notify_cancel()]  # a sender may have gone
         try:
             taken = self.take([rows for rows, _ in batches], self._clock.now())
         except Exception as error:  # the database is away: nothing was acknowledged, and each sender is told
