@@ -84,7 +84,7 @@ def build_neighbourhoods(count: int, draws: Draws) -> Neighbourhoods:
     """Make neighbourhoods that watch and like different things."""
     place, topic = np.arange(count)[:, None], np.arange(len(TOPICS))[None, :]
     keen = np.exp(1.3 * draws.normal(Stream.NEIGHBOURHOOD, place, topic, 0))
-    slope = 1.0 + 3.0 * draws.uniform(Stream.NEIGHBOURHOOD, place, topic, 1)
+    slope = 2.0 + 5.0 * draws.uniform(Stream.NEIGHBOURHOOD, place, topic, 1)
     slope = np.where(draws.uniform(Stream.NEIGHBOURHOOD, place, topic, 2) < 0.2, 0.0, slope)
     return Neighbourhoods(
         watching=_with_no_topic(keen / keen.sum(axis=1, keepdims=True)),
