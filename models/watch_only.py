@@ -11,9 +11,11 @@ from scipy import sparse
 from models.base import Recommender
 from models.dataset import BoolArray, Dataset, FloatArray, IntArray
 from models.parts import Part
+from models.ranking import top_k
 from models.registry import create, load
 
 FOLDER = "watched"
+_ROWS = 256  # shoppers whose scores of every item are kept at a time
 
 
 class WatchOnly:
@@ -38,6 +40,27 @@ class WatchOnly:
         lines = self._lines(shopper_rows)
         if self._model is not None and len(lines):
             scores[lines] = self._model._score(shopper_rows[lines])
+
+    def put_best(self, slates: sparse.csr_matrix, most: int) -> sparse.csr_matrix:
+        """The same slates (shoppers × items), but of those whom it serves their best items instead.
+
+        The value of an item is its share of the shopper's next purchases by a logit over all that may be recommended.
+        """
+        lines = np.flatnonzero(self._served)
+        if self._model is None or not len(lines) or not self._model.recommendable.any():
+            return slates
+        others = slates.tocoo()
+        kept = ~self._served[others.row]
+        cells = [(others.row[kept], others.col[kept], others.data[kept])]
+        for start in range(0, len(lines), _ROWS):
+            rows = lines[start : start + _ROWS]
+            scores = np.where(self._model.recommendable, self._model._score(rows), -np.inf)
+            shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+            columns, values = top_k(shares / shares.sum(axis=1, keepdims=True), most)
+            cells.append((np.repeat(rows, columns.shape[1]), columns.ravel(), values.ravel()))
+        row, column, value = (np.concatenate(part) for part in zip(*cells, strict=True))
+        shown = (column >= 0) & (value > 0)
+        return sparse.coo_matrix((value[shown], (row[shown], column[shown])), shape=slates.shape).tocsr()
 
     def set_reasons(self, reasons: npt.NDArray[np.object_], shopper_rows: IntArray, columns: IntArray) -> None:
         """Write the reasons of those whom it serves over what is there."""

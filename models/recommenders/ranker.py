@@ -7,9 +7,9 @@ a binary model the probabilities. The k-th in the order gets the k-th highest pr
 
 Scores of all candidates are made when it is trained, with all that is known then, and kept for each shopper: serving
 reads them. Items that are no candidate follow below, as the fallback recommender ranks them; it also serves shoppers
-who were not in the training data and ranks items that nobody bought. Who watched contents and never bought is served by
-a recommender of its own (`watched`). A shop too young to have a past window gets
-repeats by decayed frequency and everything else from the fallback; `learned` tells.
+who were not in the training data and ranks items that nobody bought. The candidates of who watched contents and never
+bought are those of another recommender (`watched`). A shop too young to have a past window gets repeats by decayed
+frequency and everything else from the fallback; `learned` tells.
 
 LambdaRank: Burges, "From RankNet to LambdaRank to LambdaMART: an overview", Microsoft Research, 2010.
 """
@@ -52,6 +52,7 @@ from models.watch_only import WatchOnly
 # Reciprocal rank fusion: a rank counts 1 / (60 + rank). Cormack, Clarke and Büttcher, SIGIR 2009.
 _FUSION = 60
 _STEP = 1e-9
+_WATCHED = 300  # candidates of a shopper who watched and never bought
 
 
 class CandidatePart(Part):
@@ -144,7 +145,7 @@ class Ranker(Recommender):
         repeats, new = self._examples(dataset, past, seed)
         self._windows, self._importance = len(repeats), {}
         if not repeats:
-            self._slates = _by_frequency(past)
+            self._slates = self._watch_only.put_best(_by_frequency(past), _WATCHED)
             return
         window = Window(past, self._trained_parts(dataset, seed), self._sizes, seed)
         parts = [self._repeat_scores(Examples.join(repeats), window, seed)]
@@ -152,7 +153,8 @@ class Ranker(Recommender):
             parts.append(self._new_scores(Examples.join(new), window, seed))
         pairs, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
         cells = (scores, (pairs // past.items, pairs % past.items))
-        self._slates = sparse.coo_matrix(cells, shape=(past.shoppers, past.items)).tocsr()
+        slates = sparse.coo_matrix(cells, shape=(past.shoppers, past.items)).tocsr()
+        self._slates = self._watch_only.put_best(slates, _WATCHED)
 
     @property
     def _sizes(self) -> Sizes:
@@ -218,7 +220,6 @@ class Ranker(Recommender):
     def _score(self, shopper_rows: IntArray) -> FloatArray:
         scores = _below_zero(self._fallback._score(shopper_rows))
         self._set_candidates(scores, shopper_rows)
-        self._watch_only.set_scores(scores, shopper_rows)
         return scores
 
     def _set_candidates(self, scores: FloatArray, shopper_rows: IntArray) -> None:

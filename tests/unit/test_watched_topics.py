@@ -120,6 +120,10 @@ def test_what_serves_by_default_gives_watchers_these_lists_and_others_what_they_
     buyers = [shopper for shopper in dataset.interactions["shopper_id"].unique() if shopper not in place.watch_only]
     without = create(name, {**config, "watched": None}).fit(dataset, seed=1)
     pd.testing.assert_frame_equal(model.recommend(buyers, 10), without.recommend(buyers, 10))
+    now = pd.DataFrame({"shopper_id": place.watch_only[:1], "item_id": ["item-000"], "event_time": [CUT]})
+    folded = model.fold_in(now.assign(event_type="view"), 10)
+    if name == "ranker":  # what happens now moves the list, and what was watched stays in it
+        assert len(set(folded["item_id"]) & set(lists["item_id"][:10])) >= 3
     model.save(tmp_path / "model")
     again = load(tmp_path / "model")
     pd.testing.assert_frame_equal(again.recommend(place.watch_only, 10, explain=True), lists)
