@@ -112,7 +112,7 @@ class Encounters:
     def open(self, day: int) -> None:
         """Set the day's prices, displays and fashions."""
         self.prices = self.catalogue.prices(self.draws, day)
-        if day % 7 == 0 or not hasattr(self, "displayed"):
+        if day % 7 == 0:
             self.displayed = self.shelves.displayed(day)
         self.fashion = fashion(self.places, day)
 

@@ -12,15 +12,19 @@ from pipelines.simulation.draws import Array, Draws, Stream
 from pipelines.simulation.rows import CHANNEL, TYPE, Log, moment
 from pipelines.simulation.tastes import BOT, FAKER, Shoppers
 
-PERIOD_DAYS = 30
+PERIOD_DAYS = 14
 BURST_SECONDS = 5_400
 VIEWS_OF_A_BOT = 120
 
 
 @dataclass(frozen=True)
 class Burst:
-    """One burst of fake purchases: a maker's items, bought by accounts within BURST_SECONDS from `second` of `day`."""
+    """One burst of fake purchases: a maker's items, bought by accounts within BURST_SECONDS from `second` of `day`.
 
+    `number` keeps its draws apart from other bursts'.
+    """
+
+    number: int
     maker: int
     items: Array
     accounts: Array
@@ -30,10 +34,11 @@ class Burst:
 
 
 def build_bursts(config: TownConfig, draws: Draws, shoppers: Shoppers, catalogue: Catalogue) -> list[Burst]:
-    """Plan the bursts, one or more every PERIOD_DAYS, of makers whose quality is ordinary or poor."""
+    """Plan the bursts, one or more every PERIOD_DAYS, of makers among the poorer half."""
     accounts = np.flatnonzero(shoppers.role == FAKER)
     there = np.bincount(catalogue.maker[catalogue.launch < 0], minlength=config.makers) > 0
-    makers = np.flatnonzero((catalogue.since < 0) & there & (catalogue.quality < 0.5) & ~catalogue.counterfeiter)
+    makers = np.flatnonzero((catalogue.since < 0) & there & ~catalogue.counterfeiter)
+    makers = makers[np.argsort(catalogue.quality[makers], kind="stable")][: max(1, len(makers) // 2)]
     bursts = []
     for number in range(-(-config.days // PERIOD_DAYS) * max(1, len(accounts) // 20)):
         period = number // max(1, len(accounts) // 20)
@@ -46,15 +51,16 @@ def build_bursts(config: TownConfig, draws: Draws, shoppers: Shoppers, catalogue
         taken = np.sort(accounts[order[: min(len(accounts), 20)]])
         second = 3600 * int(draws.below(20, Stream.BRUSHING, number, 3)[0])
         rows = 60 + int(draws.below(120, Stream.BRUSHING, number, 4)[0])
-        bursts.append(Burst(maker, own, taken, day, second, rows))
+        bursts.append(Burst(number, maker, own, taken, day, second, rows))
     return bursts
 
 
 def brush(day: int, bursts: list[Burst], draws: Draws, prices: Array, log: Log) -> None:
     """Log a day's fake purchases (online: nothing leaves a shelf) and the praise that comes with them."""
-    for number, burst in enumerate(bursts):
+    for burst in bursts:
         if burst.day != day:
             continue
+        number = burst.number
         row = np.arange(burst.rows)
         who = burst.accounts[draws.below(len(burst.accounts), Stream.BRUSHING, number, 5, row)]
         item = burst.items[draws.below(len(burst.items), Stream.BRUSHING, number, 6, row)]
