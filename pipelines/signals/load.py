@@ -14,7 +14,7 @@ import polars as pl
 from configs.errors import FacingsError
 from pipelines.signals.contract import REFUSED, Table, unknown_reason
 from pipelines.signals.convert import convert, unreadable_reason
-from pipelines.signals.corrected import Corrected, json_lines
+from pipelines.signals.corrected import PLACE, Corrected, json_lines
 from pipelines.signals.csv_files import Malformed
 from pipelines.signals.lake import Part
 from pipelines.signals.parts import Held, Staged, append, replace
@@ -55,7 +55,8 @@ class Loaded:
         rows, kept, duplicates: counts; the rest is in `quarantined`.
         quarantined: rows of the quarantine.
         parts: the table's parts after this file, the earlier ones included where they still hold.
-        settled: rows that waited in the quarantine and came again, corrected in their place, and hold.
+        settled: rows that wait no longer: they came again, corrected in their place, and hold; or they wait on another
+            line; or the file has one row for their key now.
     """
 
     rows: int
@@ -118,7 +119,15 @@ def load(source: Rows, held: Held, gate: Gate, waiting: pl.DataFrame) -> Loaded:
             f"{source.name}: {rows} rows are not {kept} kept + {duplicates} duplicates + {told.height} quarantined"
         )
     quarantined = records(table.name, source.name, told, gate.now)
-    return Loaded(rows, kept, duplicates, quarantined, parts, corrected.settled())
+    settled = corrected.settled() if gate.again else pl.concat([corrected.settled(), _resolved(waiting, told)]).unique()
+    return Loaded(rows, kept, duplicates, quarantined, parts, settled)
+
+
+def _resolved(waiting: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
+    """Rows of a file that came again which wait on another line now, or whose key stands in it only once now."""
+    away = waiting.filter(pl.col("row") != "").join(told, on=["line", "row"], how="anti")
+    again = pl.col("row").is_in(told["row"].implode())
+    return away.filter(again | pl.col("reason").str.starts_with("the key (")).select(PLACE)
 
 
 def _check_number(source: Rows, refused: list[pl.DataFrame]) -> None:

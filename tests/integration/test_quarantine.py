@@ -146,6 +146,16 @@ def test_a_row_that_is_tried_again_does_not_replace_what_the_lake_holds(home: Pa
     assert list(lake.read("stock")["units"]) == [0.0]
 
 
+def test_a_key_that_stands_once_in_the_file_that_comes_again_waits_no_longer(home: Path, tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "1", interactions=f"{HEADER}\n{ROW},,", items="item_id,price\ni1,1\ni1,2\ni2,x\n")
+    _ingest(folder)
+    assert [line for line, _ in _reasons()] == [3, 4]
+    (folder / "items.csv").write_text("item_id,price\ni1,2\ni2,x\n")
+    _ingest(folder)
+    assert _reasons() == [(3, "price is not a number")]
+    assert list(Lake(Home(home)).read("items")["price"]) == [2.0]
+
+
 def test_of_two_tried_again_with_one_key_the_first_is_taken(home: Path, tmp_path: Path) -> None:
     stock = "store_id,item_id,units,as_of\ns9,i1,5,2026-01-01\ns9,i1,6,2026-01-01\n"
     _ingest(_folder(tmp_path / "1", interactions=f"{HEADER}\n{ROW},,", stores="store_id\ns1\n", stock=stock))
