@@ -55,7 +55,7 @@ def _lines(report: IngestReport) -> list[str]:
         lines.append(f"files: {told}")
     lines += [f"warning: {warning}" for warning in report.warnings]
     if report.settled:
-        lines.append(f"{report.settled:,} rows left the quarantine: they came again, corrected")
+        lines.append(f"{report.settled:,} rows left the quarantine: their file came again without the fault")
     if report.reasons:
         lines += [
             f"{row['rows']:>9,}  {row['table']}: {row['reason']}; {row['way_out']}" for row in report.reasons[:10]

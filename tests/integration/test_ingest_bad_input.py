@@ -221,6 +221,23 @@ def test_offers_and_campaigns_are_held_to_their_rules(home: Path, tmp_path: Path
     ]
 
 
+def test_a_row_that_gets_lost_on_the_way_ends_the_run(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows = kept + duplicates + quarantined is counted from four places, and a run in which it fails takes nothing."""
+    append = load.append
+
+    def lose_one(*given: Any) -> Any:
+        parts, kept, duplicates = append(*given)
+        return parts, kept - 1, duplicates
+
+    monkeypatch.setattr(load, "append", lose_one)
+    outcome = facings("ingest", _fill(tmp_path / "shop", {"interactions.csv": GOOD}))
+    assert outcome.code == 1
+    assert "1 rows are not 0 kept + 0 duplicates + 0 quarantined" in outcome.err
+    assert not Lake(Home(home)).has("interactions")
+
+
 def test_a_folder_of_which_nothing_holds_is_told_row_by_row(home: Path, tmp_path: Path) -> None:
     folder = _fill(tmp_path / "shop", {"interactions.csv": f"{HEADER}\na,i1,bought,2026-01-01\n"})
     assert len(_quarantine(folder)) == 1

@@ -56,6 +56,9 @@ def test_a_query_is_a_table_and_twice_is_once(home: Path, tmp_path: Path, monkey
         "table": "interactions", "file": "shop.yaml#interactions", "line": 4, "reason": "shopper_id is missing",
     }  # fmt: skip
     manifest = (home / "lake" / "manifest.json").read_text()
+    killed = home / "lake" / ".draft-interactions-of-a-killed-run" / "000000.parquet"
+    killed.parent.mkdir()
+    killed.write_bytes(b"rows")
     second = facings("ingest", shop, "--json").told
     assert second["tables"] == {"interactions": {"rows": 4, "kept": 0, "duplicates": 3, "quarantined": 1}}
     assert second["fingerprint"] == first.told["fingerprint"]
