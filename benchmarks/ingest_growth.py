@@ -167,28 +167,30 @@ def main() -> None:
     if options.measure:
         print(json.dumps(measure(*options.measure)))
         return
-    runs = []
-    for form in options.formats:
-        for rows in options.rows:
+    runs: list[dict[str, Any]] = []
+    for rows in options.rows:
+        for form in options.formats:
             runs.append(_run(rows, form))
             print(json.dumps(runs[-1]), file=sys.stderr, flush=True)
-    date = datetime.now(UTC).date().isoformat()
-    result = {
+            text = json.dumps(_result(runs), indent=1) + "\n"
+            if options.out:
+                options.out.mkdir(parents=True, exist_ok=True)
+                (options.out / f"ingest_growth-{datetime.now(UTC).date().isoformat()}.json").write_text(text)
+    print(text)
+
+
+def _result(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
         "benchmark": "ingest_growth",
         "command": COMMAND,
-        "date": date,
+        "date": datetime.now(UTC).date().isoformat(),
         "data": "synthetic",
         "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
         "versions": {name: version(name) for name in ("polars", "pyarrow", "pandera", "numpy")},
         "goal": f"{GOAL_ROWS:,} rows in at most {GOAL_SECONDS:g} s and {GOAL_GIB:g} GiB; linear within {SLACK:g}",
-        "runs": runs,
         **verdict(runs),
+        "runs": runs,
     }
-    text = json.dumps(result, indent=1) + "\n"
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / f"ingest_growth-{date}.json").write_text(text)
-    print(text)
 
 
 if __name__ == "__main__":
