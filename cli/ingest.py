@@ -32,6 +32,7 @@ def ingest(context: click.Context, folder: Path, mapping: Path | None, dry_run: 
     """
     from pipelines.signals.ingest import ingest as take
     from pipelines.signals.lake import Lake
+    from pipelines.signals.quality.report import check_data
     from pipelines.snapshot import refresh_shop
 
     settings = settings_of(context)
@@ -39,9 +40,14 @@ def ingest(context: click.Context, folder: Path, mapping: Path | None, dry_run: 
     report = take(
         folder, settings.paths, clock=clock, settings=settings, progress=progress, mapping=mapping, dry_run=dry_run
     )
+    told, lines = report.model_dump(), _lines(report)
     if not dry_run:
-        refresh_shop(settings.paths, Lake(settings.paths), settings, now=clock.now(), progress=progress)
-    show(report.model_dump(), _lines(report), as_json=as_json)
+        lake = Lake(settings.paths)
+        data = check_data(settings, lake, clock=clock, progress=progress)
+        refresh_shop(settings.paths, lake, settings, now=clock.now(), progress=progress)
+        told["data"] = data.told()
+        lines.append(f"Data: {data.verdict}; {data.page}")
+    show(told, lines, as_json=as_json)
 
 
 def _lines(report: IngestReport) -> list[str]:

@@ -83,6 +83,7 @@ def quarantine(
 def _readmit(settings: Settings, corrected: Path | None, mapping: Path | None, *, as_json: bool) -> None:
     from pipelines.signals.ingest import readmit
     from pipelines.signals.lake import Lake
+    from pipelines.signals.quality.report import check_data
     from pipelines.signals.quarantine import read_quarantine
     from pipelines.snapshot import refresh_shop
 
@@ -91,6 +92,7 @@ def _readmit(settings: Settings, corrected: Path | None, mapping: Path | None, *
         settings.paths, clock=clock, settings=settings, progress=progress, mapping=mapping, corrected=corrected
     )
     if lake.has("interactions"):
+        check_data(settings, lake, clock=clock, progress=progress)
         refresh_shop(settings.paths, lake, settings, now=clock.now(), progress=progress)
     left = read_quarantine(lake).height
     taken = sum(count.kept for count in report.tables.values())

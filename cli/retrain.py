@@ -18,18 +18,29 @@ from configs.recipe import load_recipe
     type=click.Path(path_type=Path),
     help="A folder of tables, or a YAML that describes one, to ingest first.",
 )
+@click.option(
+    "--accept-data",
+    is_flag=False,
+    flag_value="accepted by hand",
+    metavar="WHY",
+    help="Train though the data looks broken: the change is real, and WHY is written down.",
+)
 @json_option
 @click.pass_context
-def retrain(context: click.Context, recipes: tuple[str, ...], folder: Path | None, as_json: bool) -> None:
+def retrain(
+    context: click.Context, recipes: tuple[str, ...], folder: Path | None, accept_data: str | None, as_json: bool
+) -> None:
     """Take in what has arrived, train, evaluate, and publish what passes the gate.
 
     Without --recipe the champion's own recipe is refreshed (the recipe `blend` where nothing serves yet). Exit code 0
-    when the job did its work: status published, refused (the champion stays; the reasons are told) or unchanged.
+    when the job did its work: status published, refused (the champion stays; the reasons are told) or unchanged; 1 when
+    the data is broken: status stopped, nothing is trained, and the data report says why.
     Safe to stop at any moment and to run again.
     """
     settings = settings_of(context)
     for recipe in recipes:
         load_recipe(recipe)
+    from pipelines.training.job import DataStoppedError
     from pipelines.training.retrain import peek
 
     known = None if folder is not None else peek(settings, recipes, clock=settings.clock(), progress=progress)
@@ -38,7 +49,12 @@ def retrain(context: click.Context, recipes: tuple[str, ...], folder: Path | Non
     else:
         from flows.launch import retrain_here
 
-        result = retrain_here(settings, recipes, folder)
+        try:
+            result = retrain_here(settings, recipes, folder, accept_data)
+        except DataStoppedError as stopped:
+            if as_json:
+                show(stopped.result.model_dump(mode="json"), [], as_json=True)
+            raise
     show(result, _lines(result), as_json=as_json)
 
 
@@ -52,4 +68,6 @@ def _lines(result: dict[str, Any]) -> list[str]:
     lines = [head, *(f"  {reason}" for reason in result["reasons"])]
     if result["report"]:
         lines.append(f"Report: {result['report']}")
+    if result["data_report"]:
+        lines.append(f"Data: {result['data_report']}")
     return [*lines, f"{result['seconds']:.1f} s"]

@@ -23,6 +23,11 @@ class Home:
         return self.root / "features"
 
     @property
+    def quality(self) -> Path:
+        """What the data looked like, lately and when it was last accepted."""
+        return self.root / "quality"
+
+    @property
     def runs(self) -> Path:
         """Work folders of training runs, named by content, so that a killed run can go on."""
         return self.root / "runs"

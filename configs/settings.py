@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     session_idle_minutes: float = Field(
         30.0, gt=0, description="without an event for so long, a shopper's session ends"
     )
+    quality_rules: Path | None = Field(None, description="YAML of the data checks; default: configs/quality.yaml")
 
     state_url: str | None = Field(None, description="SQLAlchemy URL; default: SQLite in the home")
     mlflow_uri: str | None = Field(None, description="MLflow tracking URI; default: SQLite in the home")

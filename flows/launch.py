@@ -19,12 +19,15 @@ from configs.settings import Settings
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def retrain_here(settings: Settings, recipes: Sequence[str], folder: Path | None) -> dict[str, Any]:
+def retrain_here(
+    settings: Settings, recipes: Sequence[str], folder: Path | None, accept_data: str | None
+) -> dict[str, Any]:
     """Run the retraining flow in this process, against the server at PREFECT_API_URL or a private one in the home."""
     _prepare(settings, quiet=True)
     from flows.retraining import retrain
 
-    result: dict[str, Any] = retrain(recipes=list(recipes), folder=None if folder is None else str(folder))
+    place = None if folder is None else str(folder)
+    result: dict[str, Any] = retrain(recipes=list(recipes), folder=place, accept_data=accept_data)
     return result
 
 

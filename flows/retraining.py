@@ -23,16 +23,23 @@ from configs.settings import load_settings  # noqa: E402
 
 
 @flow(name="retrain", description="Ingest, materialise, train, evaluate, gate and publish.", validate_parameters=True)
-def retrain(recipes: list[str] | None = None, folder: str | None = None) -> dict[str, Any]:
+def retrain(
+    recipes: list[str] | None = None, folder: str | None = None, accept_data: str | None = None
+) -> dict[str, Any]:
     """Retrain and publish where the gate agrees; safe to kill and to run again.
 
     Args:
         recipes: names or paths of recipes to try; none: the champion's own.
         folder: a folder of tables to ingest first.
+        accept_data: why data that the checks would stop is as it should be.
 
     Returns:
         What `facings retrain --json` prints.
+
+    Raises:
+        DataStoppedError: the data is broken; nothing was trained. The run fails, so that whoever watches it notices.
     """
+    from pipelines.training.job import DataStoppedError
     from pipelines.training.retrain import retrain as run
 
     settings = load_settings()
@@ -48,5 +55,8 @@ def retrain(recipes: list[str] | None = None, folder: str | None = None) -> dict
         return task(name=name, persist_result=False, cache_policy=NO_CACHE)(work)()
 
     place = Path(folder) if folder is not None else None
-    result = run(settings, recipes or (), folder=place, clock=settings.clock(), progress=tell, step=step)
+    clock = settings.clock()
+    result = run(settings, recipes or (), folder=place, accept_data=accept_data, clock=clock, progress=tell, step=step)
+    if result.status == "stopped":
+        raise DataStoppedError(result)
     return result.model_dump(mode="json")

@@ -25,6 +25,7 @@ from configs.settings import Settings
 from models.reasons import Reason
 from pipelines.packed import NOBODY, REASONS, LmdbFile, Ranked, key_of, pack, unpack, write_lmdb
 from pipelines.signals.lake import Lake
+from pipelines.signals.quality.store import held_name, held_prices
 
 FILE = "shop.mdb"
 PLACES = "places.json"
@@ -50,6 +51,9 @@ def minor_units(amount: float, currency: str) -> int:
 def shop_key(lake: Lake, settings: Settings) -> str:
     """Name of the snapshot that this lake and these settings give."""
     facts = [_VERSION, lake.fingerprint(), settings.currency, sorted(settings.never_recommend)]
+    held = held_name(settings.paths)
+    if held is not None:
+        facts.append(held)
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
@@ -85,7 +89,11 @@ def write_shop(folder: Path, lake: Lake, settings: Settings, progress: Callable[
 def _items(lake: Lake, sales: pl.LazyFrame, settings: Settings) -> pl.DataFrame:
     """Every item of the catalogue, and every one ever sold, by id; price in minor units, flags as bits."""
     sold = sales.select(pl.col("item_id").unique())
-    items = lake.scan("items").join(sold, on="item_id", how="full", coalesce=True).sort("item_id").collect()
+    catalogue = lake.scan("items")
+    held = held_prices(settings.paths)
+    if held is not None:  # the newest prices are in doubt: the accepted ones, and none where none was accepted
+        catalogue = catalogue.drop("price", "currency").join(held.lazy(), on="item_id", how="left")
+    items = catalogue.join(sold, on="item_id", how="full", coalesce=True).sort("item_id").collect()
     roots = [root.casefold() for root in settings.never_recommend]
     root = pl.col("category").str.split("/").list.first().str.strip_chars().str.to_lowercase()
     flags = (

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 import polars as pl
+import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from configs.errors import FacingsError
@@ -182,6 +183,24 @@ class Lake:
     def fingerprint(self, tables: Sequence[str] | None = None) -> str:
         """Hex digest of the rows kept, whatever the order and the parts in which they came."""
         return self.manifest().fingerprint(tables)
+
+    def missing(self, table: str) -> tuple[int, dict[str, int]]:
+        """Rows of a table, and how many of them have no value, by plain column; read from the files' footers alone."""
+        counts: list[tuple[int, dict[str, int]]] = []
+        for path in self.paths(table):
+            with pq.ParquetFile(path) as file:
+                footer = file.metadata
+                own: dict[str, int] = {}
+                for group in range(footer.num_row_groups):
+                    for place in range(footer.num_columns):
+                        column = footer.row_group(group).column(place)
+                        nulls = column.statistics.null_count if column.statistics is not None else 0
+                        own[column.path_in_schema] = own.get(column.path_in_schema, 0) + (nulls or 0)
+                counts.append((footer.num_rows, own))
+        names = {name for _, own in counts for name in own if name not in KEY_COLUMNS and "." not in name}
+        return sum(rows for rows, _ in counts), {
+            name: sum(own.get(name, rows) for rows, own in counts) for name in sorted(names)
+        }
 
     def latest_event_time(self) -> datetime | None:
         """Time of the newest interaction; None where there is none."""

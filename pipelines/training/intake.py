@@ -22,10 +22,13 @@ _BATCH = 100_000
 def take_in(settings: Settings, folder: Path | None, *, clock: Clock, progress: Callable[[str], None]) -> None:
     """Ingest a folder of tables where one is given, and the events that arrived over HTTP since the last time.
 
+    Then look at the data, so that prices in doubt do not reach the screens.
+
     Raises:
         FacingsError: the folder cannot be taken; nothing of it was.
     """
     from pipelines.signals.ingest import ingest
+    from pipelines.signals.quality.report import check_data
     from pipelines.snapshot import refresh_shop
 
     if folder is not None:
@@ -33,6 +36,7 @@ def take_in(settings: Settings, folder: Path | None, *, clock: Clock, progress: 
     _drain(settings, clock, progress)
     lake = Lake(settings.paths)
     if lake.has("interactions"):
+        check_data(settings, lake, clock=clock, progress=progress)
         refresh_shop(settings.paths, lake, settings, now=clock.now(), progress=progress)
 
 

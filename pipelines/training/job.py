@@ -9,6 +9,7 @@ from typing import Literal, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from configs.clock import Clock
+from configs.errors import FacingsError
 from configs.settings import Settings
 from pipelines.signals.lake import Lake
 from pipelines.training.gate import GateDecision
@@ -33,11 +34,11 @@ def plain(name: str, work: Callable[[], T]) -> T:
 
 
 class RetrainResult(BaseModel):
-    """What a run came to; `status` is published, refused or unchanged, and each of them is a job done."""
+    """What a run came to; `status` stopped: the data is broken, nothing was trained; each other one is a job done."""
 
     model_config = ConfigDict(frozen=True)
 
-    status: Literal["published", "refused", "unchanged"]
+    status: Literal["published", "refused", "unchanged", "stopped"]
     version: str | None
     recipe: str
     gate: GateDecision | None
@@ -45,10 +46,22 @@ class RetrainResult(BaseModel):
     metrics: dict[str, dict[str, float | None]]  # none: not defined on this data, as diversity without categories
     snapshot: str | None
     reasons: list[str]
-    report: str | None
+    report: str | None  # the gate's page
+    data_report: str | None = None  # the page about the data
     run: str
     seconds: float
     timings: dict[str, float]
+
+
+class DataStoppedError(FacingsError):
+    """The data is broken, so nothing was trained and what served goes on serving; `result` says the same in full."""
+
+    def __init__(self, result: RetrainResult) -> None:
+        super().__init__(
+            f"The retraining stopped before training: {' '.join(result.reasons)} What served goes on serving; see "
+            f"{result.data_report}. Mend the data and ingest it, or accept it with `facings retrain --accept-data`."
+        )
+        self.result = result
 
 
 class Job:

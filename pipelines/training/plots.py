@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 from html import escape
 from typing import NamedTuple
 
@@ -151,3 +152,87 @@ def _frame(left: int, bottom: int, width: int, height: int, across: str, upwards
 def _svg(title: str, width: int, height: int, drawn: Sequence[str]) -> str:
     name = f"<title>{escape(title)}</title>"
     return f"<svg viewBox='0 0 {width} {height}' width='{width}' role='img'>{name}{''.join(drawn)}</svg>"
+
+
+def days(
+    title: str,
+    values: Sequence[tuple[date, float]],
+    *,
+    usual: Mapping[date, float],
+    judged: tuple[date, date] | None,
+    upwards: str,
+) -> str:
+    """Return one line over calendar days, with what is usual beside it and the judged days on a band.
+
+    Args:
+        title: what it shows.
+        values: day and value, in the order of days; a day that is not there is drawn as 0.
+        usual: what is usual on some of the days, drawn dashed.
+        judged: first and last day of the band.
+        upwards: name of the y axis.
+    """
+    if not values:
+        return ""
+    first, last = values[0][0], values[-1][0]
+    left, bottom, width, height = 70, 210, _WIDTH - 90, 180
+    top = max(1e-9, *(value for _, value in values), *usual.values())
+    known = dict(values)
+
+    def across(day: date) -> float:
+        return left + (day - first).days / max((last - first).days, 1) * width
+
+    def upward(value: float) -> float:
+        return bottom - value / top * height
+
+    whole = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    drawn = []
+    if judged is not None:
+        start = max(across(judged[0]) - width / max(len(whole), 1) / 2, left)
+        drawn.append(
+            f"<rect x='{start:.1f}' y='{bottom - height}' width='{left + width - start:.1f}' height='{height}' "
+            "class='band'/>"
+        )
+    drawn.append(_frame(left, bottom, width, height, "", upwards))
+    told = " ".join(f"{across(day):.1f},{upward(known.get(day, 0.0)):.1f}" for day in whole)
+    drawn.append(f"<polyline points='{told}' class='s0' stroke-width='1.5' fill='none'/>")
+    if usual:
+        told = " ".join(
+            f"{across(day):.1f},{upward(value):.1f}" for day, value in sorted(usual.items()) if day in known
+        )
+        drawn.append(f"<polyline points='{told}' class='s1' stroke-width='1.5' fill='none' stroke-dasharray='4 3'/>")
+    for place in range(5 if len(whole) > 4 else 1):
+        day = whole[round(place * (len(whole) - 1) / 4)]
+        anchor = ("start", "middle", "middle", "middle", "end")[place]
+        drawn.append(
+            f"<text x='{across(day):.1f}' y='{bottom + 18}' text-anchor='{anchor}' font-size='12' class='faint'>"
+            f"{day:%Y-%m-%d}</text>"
+        )
+    for value in (0.0, top):
+        drawn.append(
+            f"<text x='{left - 8}' y='{upward(value) + 4:.1f}' text-anchor='end' font-size='12' class='faint'>"
+            f"{value:,.0f}</text>"
+        )
+    return _svg(title, _WIDTH, bottom + 28, drawn)
+
+
+def outlines(title: str, labels: Sequence[str], before: Sequence[float], now: Sequence[float]) -> str:
+    """Return two distributions over the same cells as outlines, `before` dashed, each as shares; small."""
+    if not before or not sum(before) or not sum(now):
+        return ""
+    left, bottom, width, height = 8, 120, 380, 90
+    shares = [[value / sum(own) for value in own] for own in (before, now)]
+    top = max(max(own) for own in shares)
+    step = width / len(before)
+    drawn = [f"<text x='{left}' y='14' font-size='13' class='ink'>{escape(title)}</text>"]
+    drawn.append(f"<line x1='{left}' x2='{left + width}' y1='{bottom}' y2='{bottom}' class='rule'/>")
+    for own, style in zip(shares, ("class='s1' stroke-dasharray='4 3'", "class='s0'"), strict=True):
+        told = " ".join(
+            f"{left + (place + side) * step:.1f},{bottom - share / top * height:.1f}"
+            for place, share in enumerate(own)
+            for side in (0, 1)
+        )
+        drawn.append(f"<polyline points='{told}' {style} stroke-width='1.8' fill='none'/>")
+    for label, x, anchor in ((labels[0], left, "start"), (labels[-1], left + width, "end")):
+        place = f"x='{x}' y='{bottom + 16}' text-anchor='{anchor}'"
+        drawn.append(f"<text {place} font-size='12' class='faint'>{escape(label)}</text>")
+    return _svg(title, left + width + 12, bottom + 24, drawn)

@@ -21,6 +21,9 @@ from configs.errors import FacingsError
 from configs.recipe import Recipe
 from configs.settings import Settings
 from models.artifact import read_header
+from pipelines.signals.quality.report import check_data, note_data, settle_data
+from pipelines.signals.quality.store import DataReport, newest_report
+from pipelines.snapshot import current
 from pipelines.training.candidates import Bench, check
 from pipelines.training.dataset import Moments, data_fingerprint, moments
 from pipelines.training.intake import materialise_for, take_in, waiting
@@ -60,6 +63,7 @@ def retrain(
     references: Sequence[str] = (),
     *,
     folder: Path | None = None,
+    accept_data: str | None = None,
     clock: Clock,
     progress: Progress,
     step: Step = plain,
@@ -70,6 +74,7 @@ def retrain(
         settings: names the home.
         references: recipes to try; none: the champion's own, or the default where nothing serves.
         folder: a folder of tables to ingest first.
+        accept_data: why data that the checks would stop is as it should be; None: it stops the run.
         clock: dates the run.
         progress: told how far it is.
         step: runs each step.
@@ -84,7 +89,12 @@ def retrain(
         planned = job.step("plan", lambda: prepare(job, references))
         if isinstance(planned, RetrainResult):
             return planned
-        return _carry_out(job, planned)
+        data = job.step("check data", lambda: check_data(settings, job.lake, clock=clock, progress=progress))
+        if data.stops and accept_data is None:
+            return _stopped(job, planned, data)
+        if data.stops and accept_data is not None:
+            note_data(settings, data, accept_data, clock=clock)
+        return _carry_out(job, planned, data)
 
 
 def peek(settings: Settings, references: Sequence[str], *, clock: Clock, progress: Progress) -> RetrainResult | None:
@@ -184,6 +194,9 @@ def _already(job: Job, asked_for: _Request) -> RetrainResult | None:
 def _unchanged(job: Job, champion: Champion, reason: str) -> RetrainResult:
     """Nothing to do; a job that was killed after it published may have left its models behind."""
     _drop_models(job.settings.paths.runs / champion.tags.get("key", ""))
+    data = newest_report(job.settings.paths)
+    if data is not None and data.lake == job.lake.fingerprint():
+        settle_data(job.settings, job.lake, data, clock=job.clock, progress=job.progress)
     return RetrainResult(
         status="unchanged",
         version=champion.version,
@@ -194,13 +207,34 @@ def _unchanged(job: Job, champion: Champion, reason: str) -> RetrainResult:
         snapshot=champion.deployment.snapshot_id,
         reasons=[reason],
         report=None,
+        data_report=None if data is None else data.page,
         run=champion.tags.get("key", ""),
         seconds=job.seconds,
         timings=job.timings,
     )
 
 
-def _carry_out(job: Job, plan: Plan) -> RetrainResult:
+def _stopped(job: Job, plan: Plan, data: DataReport) -> RetrainResult:
+    """The data is broken: nothing is trained, and what serves goes on serving."""
+    job.progress("The data is broken; nothing is trained.")
+    return RetrainResult(
+        status="stopped",
+        version=plan.champion,
+        recipe=plan.rules.name,
+        gate=None,
+        others={},
+        metrics={},
+        snapshot=current(job.settings.paths, "slates"),
+        reasons=[finding.sentence for finding in data.stops],
+        report=None,
+        data_report=data.page,
+        run=plan.key,
+        seconds=job.seconds,
+        timings=job.timings,
+    )
+
+
+def _carry_out(job: Job, plan: Plan, data: DataReport) -> RetrainResult:
     """Do what is planned, step by step."""
     settings, folder = job.settings, plan.folder(job.settings.paths)
     job.step("materialise", lambda: materialise_for(settings, job.lake, plan, clock=job.clock, progress=job.progress))
@@ -218,7 +252,8 @@ def _carry_out(job: Job, plan: Plan) -> RetrainResult:
     snapshot = job.step("publish", lambda: _publish(job, plan, verdict, version)) if verdict.passed else None
     if not verdict.passed:
         set_aside(job.tracking, version)
-    return _finish(job, plan, verdict, version, snapshot)
+    settle_data(settings, job.lake, data, clock=job.clock, progress=job.progress)
+    return _finish(job, plan, verdict, version, snapshot, data)
 
 
 def _still_the_same(job: Job, plan: Plan) -> None:
@@ -251,7 +286,9 @@ def _publish(job: Job, plan: Plan, verdict: Verdict, version: Version) -> str:
     )
 
 
-def _finish(job: Job, plan: Plan, verdict: Verdict, version: Version, snapshot: str | None) -> RetrainResult:
+def _finish(
+    job: Job, plan: Plan, verdict: Verdict, version: Version, snapshot: str | None, data: DataReport
+) -> RetrainResult:
     """Record the result, and drop the models of this and of unfinished runs: what counts is in MLflow now."""
     folder = plan.folder(job.settings.paths)
     others = {label: decision for label, decision in verdict.decisions.items() if label != verdict.chosen}
@@ -265,6 +302,7 @@ def _finish(job: Job, plan: Plan, verdict: Verdict, version: Version, snapshot: 
         snapshot=snapshot,
         reasons=verdict.reasons,
         report=str(report_path(job.settings, plan)),
+        data_report=data.page,
         run=plan.key,
         seconds=job.seconds,
         timings=job.timings,

@@ -35,8 +35,8 @@ def silent(_: str) -> None:
     """Progress that nobody reads."""
 
 
-def run(settings: Settings, *recipes: str, folder: Path | None = None) -> RetrainResult:
-    return retrain(settings, recipes, folder=folder, clock=CLOCK, progress=silent)
+def run(settings: Settings, *recipes: str, folder: Path | None = None, accept_data: str | None = None) -> RetrainResult:
+    return retrain(settings, recipes, folder=folder, accept_data=accept_data, clock=CLOCK, progress=silent)
 
 
 def test_the_first_model_serves_with_everything_that_is_needed_to_explain_it(trained: Settings) -> None:
@@ -91,7 +91,8 @@ def champion_key(settings: Settings) -> str:
 
 def test_a_feed_that_broke_does_not_reach_the_screens(trained: Settings, towns: dict[str, Path]) -> None:
     before = snapshot.current(trained.paths, "slates")
-    result = run(trained, folder=towns["broken"])
+    assert run(trained, folder=towns["broken"]).status == "stopped"
+    result = run(trained, accept_data="the till is right")
     assert result.status == "refused"
     assert "does not hold" in result.reasons[0]
     assert snapshot.current(trained.paths, "slates") == before
@@ -161,7 +162,7 @@ def test_what_was_rolled_back_does_not_come_back_by_itself_but_by_hand(refreshed
 
 def test_after_a_rollback_new_data_is_judged_against_what_serves(refreshed: Settings, towns: dict[str, Path]) -> None:
     rollback(refreshed, reason="odd offers", clock=CLOCK, progress=silent)
-    result = run(refreshed, folder=towns["broken"])
+    result = run(refreshed, folder=towns["broken"], accept_data="the till is right")
     assert result.status == "refused"
     assert deployments(refreshed)[0].version == "1"
 
