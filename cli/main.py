@@ -20,6 +20,7 @@ VERBS = {
     "quarantine": ("cli.quarantine", "List, explain and re-admit rows that did not hold."),
     "simulate": ("cli.simulate", "Write a simulated town as a folder of tables."),
     "backfill": ("cli.backfill", "Compute the features of past moments from all that is known now."),
+    "take-back": ("cli.take_back", "Take out again what files brought since the last accepted run."),
     "retrain": ("cli.retrain", "Ingest, materialise, train, evaluate, gate and publish, as the scheduled job does."),
     "recommend": ("cli.recommend", "Write batch top-k lists."),
     "compare": ("cli.compare", "Train recipes on the same split and write one page about them."),

@@ -173,3 +173,16 @@ def erase_events(engine: Engine, shopper_id: str) -> int:
     """Erase a shopper's interactions; return how many there were."""
     with engine.begin() as connection:
         return int(connection.execute(delete(events).where(events.c.shopper_id == shopper_id)).rowcount)
+
+
+def arrived_among(engine: Engine, event_ids: Iterable[str]) -> set[str]:
+    """Which of these came over HTTP."""
+    ids = list(event_ids)
+    found: set[str] = set()
+    with engine.connect() as connection:
+        if connection.execute(select(events.c.event_id).limit(1)).first() is None:
+            return set()
+        for start in range(0, len(ids), _CHUNK):
+            asked = select(events.c.event_id).where(events.c.event_id.in_(ids[start : start + _CHUNK]))
+            found.update(connection.execute(asked).scalars())
+    return found

@@ -18,6 +18,7 @@ from configs.clock import SystemClock
 from configs.settings import Settings, load_settings
 from pipelines import snapshot
 from pipelines.shop_snapshot import Shop
+from pipelines.signals.lake import Lake
 from pipelines.signals.quality.store import accepted_name, newest_report
 from pipelines.training.intake import take_in
 from pipelines.training.job import RetrainResult
@@ -25,6 +26,8 @@ from pipelines.training.promote import champion
 from pipelines.training.retrain import retrain
 from state.acceptances import noted_acceptances
 from state.engine import open_engine
+from state.events import append_events
+from tests.command import facings
 from tests.small_shop import END, STORES, write_small_shop
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,6 +92,38 @@ def prices(settings: Settings) -> list[int]:
         return [int(price) for price in shop.prices]
     finally:
         shop.close()
+
+
+def test_wrong_rows_are_taken_back_and_come_again_right(
+    settings: Settings, feeds: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACINGS_HOME", str(settings.home))
+    lake = Lake(settings.paths)
+    accepted, engine = lake.fingerprint(), open_engine(settings.state_uri)
+    tap = {"event_id": "tap-1", "shopper_id": "shopper-01", "item_id": "item-01", "event_type": "tap"}
+    append_events(engine, [{**tap, "event_time": "2026-05-20T10:00:00+00:00"}], CLOCK.now())
+    take_in(settings, feeds["prices times 100"], clock=CLOCK, progress=lambda _: None)
+    wrong = len(lake.read("interactions"))
+    done = facings("take-back", "--json")
+    assert done.code == 0
+    left = lake.read("interactions", ["event_id"])
+    assert done.told["tables"] == {"interactions": wrong - len(left)}
+    assert (left["event_id"] == "tap-1").sum() == 1
+    assert done.told["data"]["verdict"] != "stop"
+    take_in(settings, feeds["whole"], clock=CLOCK, progress=lambda _: None)
+    report = newest_report(settings.paths)
+    assert report is not None
+    assert report.verdict != "stop"
+    assert len(lake.read("interactions")) == wrong
+    assert lake.fingerprint() != accepted
+    assert facings("take-back", "--json").told["tables"] == {"interactions": wrong - len(left)}
+
+
+def test_nothing_is_taken_back_where_nothing_was_accepted(home: Path, feeds: dict[str, Path]) -> None:
+    assert facings("ingest", feeds["early"], "--json").told["data"]["verdict"] != "stop"
+    told = facings("take-back")
+    assert told.code == 1
+    assert "No run was accepted yet" in told.sentence
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,15 @@ _VERDICTS = {
 }
 
 
-def data_page(found: Profile, accepted: Accepted | None, findings: Sequence[Finding], rules: QualityRules) -> str:
-    """Return the page."""
+def data_page(
+    found: Profile,
+    accepted: Accepted | None,
+    findings: Sequence[Finding],
+    rules: QualityRules,
+    *,
+    by_hand: Sequence[Mapping[str, object]] = (),
+) -> str:
+    """Return the page; `by_hand` are the acceptances that persons noted: at, reason, findings."""
     gravest = findings[0].severity if findings else Severity.NOTE
     mark, verdict = _VERDICTS[gravest]
     parts = [
@@ -57,6 +64,7 @@ def data_page(found: Profile, accepted: Accepted | None, findings: Sequence[Find
         *_shifts(found),
         *_items(found, accepted),
         *_stores(found, rules),
+        *_by_hand(by_hand),
     ]
     return document(f"Data report: {verdict}", parts, style=_STYLE)
 
@@ -217,6 +225,21 @@ def _names(found: Profile) -> list[str]:
         ).rows()
     ]
     return [table("Values whose share of the rows moved most", ["value", "before", "now", "difference"], rows)]
+
+
+def _by_hand(noted: Sequence[Mapping[str, object]]) -> list[str]:
+    if not noted:
+        return []
+    told = "".join(
+        f"<li>{escape(str(row['at'])[:16])}: {escape(str(row['reason']))} <span>{escape(_sentences(row))}</span></li>"
+        for row in noted[:_ROWS]
+    )
+    return ["<h2>Accepted by hand</h2>", f"<ul class='findings'>{told}</ul>"]
+
+
+def _sentences(row: Mapping[str, object]) -> str:
+    found = row["findings"]
+    return " ".join(map(str, found)) if isinstance(found, list) else ""
 
 
 def _items(found: Profile, accepted: Accepted | None) -> list[str]:

@@ -87,7 +87,8 @@ def _checked(settings: Settings, lake: Lake, clock: Clock) -> DataReport:
          "at": found.meta.at}
     )  # fmt: skip
     keep_profile(home, key, found)
-    content = data_page(found, before, findings, rules)
+    by_hand = noted_acceptances(open_engine(settings.state_uri))
+    content = data_page(found, before, findings, rules, by_hand=by_hand)
     write_atomic(page, content)
     write_atomic(home.reports / LATEST, content)
     keep_report(home, report)
