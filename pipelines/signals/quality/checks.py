@@ -20,7 +20,7 @@ from pipelines.signals.quality.profile import Accepted, Profile
 from pipelines.signals.quality.statistics import EDGES, Counts, clock_shift, kolmogorov_smirnov, psi, tenths
 
 _SHIFT_ROWS = 200  # rows that a day's curve needs to be read
-_STRANGE_ROWS = 30
+_STRANGE_ROWS = 30  # fewer rows prove nothing
 _SHOWN = 5
 _DAY_ENDS = 0.9  # a last day that ended before this share of the usual day's rows is half a day
 
@@ -529,7 +529,7 @@ def _quarantine(found: Profile, rules: QualityRules) -> Iterator[Finding]:
         if share >= rules.quarantine_warn and count >= _SHOWN:
             yield Finding(
                 code="quarantine",
-                severity=_stop_or_warn(share >= rules.quarantine_stop),
+                severity=_stop_or_warn(share >= rules.quarantine_stop and count >= _STRANGE_ROWS),
                 sentence=f"{count:,} rows of {table} that came in since went to the quarantine ({share:.0%}).",
                 advice="see `facings quarantine explain`, correct the export and ingest again",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from html import escape
@@ -32,8 +33,10 @@ padding:.3rem .9rem;margin:.6rem 0}.findings .stop{border-color:var(--no)}.findi
 .findings .warn b{color:var(--s4)}.findings span{color:var(--faint)}
 .small{display:flex;flex-wrap:wrap;gap:1rem}.small svg{flex:0 1 25rem}
 """
+_CODE = re.compile("`([^`]*)`")
 _PLOTS = 8
 _ROWS = 40
+_PLOTTED = 0.002  # cells with less than this share on both sides are left out at the ends
 _VERDICTS = {
     Severity.STOP: ("no", "The data is broken: no retraining until it is mended or accepted"),
     Severity.WARN: ("", "The data may be used; look at the warnings"),
@@ -88,7 +91,7 @@ def _findings(findings: Sequence[Finding]) -> str:
         return "<p>None.</p>"
     told = "".join(
         f"<li class='{finding.severity}'><b>{finding.severity}</b> {escape(finding.sentence)} "
-        f"<span>What to do: {escape(finding.advice)}.</span></li>"
+        f"<span>What to do: {_advice(finding)}.</span></li>"
         for finding in findings
     )
     accept = (
@@ -97,6 +100,10 @@ def _findings(findings: Sequence[Finding]) -> str:
         else ""
     )
     return f"<ul class='findings'>{told}</ul>{accept}"
+
+
+def _advice(finding: Finding) -> str:
+    return _CODE.sub(r"<code>\1</code>", escape(finding.advice))
 
 
 def _volumes(found: Profile, rules: QualityRules) -> list[str]:
@@ -161,11 +168,11 @@ def _missing(found: Profile) -> list[str]:
 
 
 def _quarantine(found: Profile) -> list[str]:
-    rows = [[name, reason, f"{count:,}", f"{fresh:,}"] for name, reason, count, fresh in found.quarantine.rows()]
+    rows = [[f"{name}: {reason}", f"{count:,}", f"{fresh:,}"] for name, reason, count, fresh in found.quarantine.rows()]
     parts = ["<h2>Quarantined</h2>"]
     if not rows:
         return [*parts, "<p>No row waits in the quarantine.</p>"]
-    parts.append(table("Rows by reason", ["table", "reason", "rows", "new since accepted"], rows[:_ROWS]))
+    parts.append(table("Rows by reason", ["reason", "rows", "new since accepted"], rows[:_ROWS]))
     return parts
 
 
@@ -198,8 +205,10 @@ def _line(shift: Shift) -> list[str]:
 
 
 def _plot(shift: Shift, before: Counts, now: Counts) -> str:
-    """Only the cells between the first and the last that hold anything."""
-    held = np.flatnonzero(before + now)
+    """Only the cells that hold all but the outermost rows of both sides: a price of a thousand hides the others."""
+    shares = [own / max(own.sum(), 1.0) for own in (before, now)]
+    held = np.flatnonzero(np.max(shares, axis=0) >= _PLOTTED)
+    held = held if len(held) else np.flatnonzero(before + now)
     first, last = int(held[0]), int(held[-1])
     if shift.column == "hour of day":
         labels = [f"{hour}:00 UTC" for hour in range(24)]
