@@ -40,7 +40,7 @@ def ingest(context: click.Context, folder: Path, mapping: Path | None, dry_run: 
     report = take(
         folder, settings.paths, clock=clock, settings=settings, progress=progress, mapping=mapping, dry_run=dry_run
     )
-    told, lines = report.model_dump(), _lines(report)
+    told, lines = {**report.model_dump(), "data": None}, _lines(report)
     if not dry_run:
         lake = Lake(settings.paths)
         data = check_data(settings, lake, clock=clock, progress=progress)
