@@ -26,7 +26,8 @@ from configs.quality import load_quality_rules
 from pipelines.signals.complete_journey import learning_tables
 from pipelines.signals.contract import TABLES
 from pipelines.signals.lake import polars_type
-from pipelines.signals.quality.checks import Finding, Severity, compare
+from pipelines.signals.quality.checks import compare
+from pipelines.signals.quality.findings import Finding, Severity
 from pipelines.signals.quality.profile import Accepted, Profile, profile
 from pipelines.signals.quarantine import SCHEMA
 

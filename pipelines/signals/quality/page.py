@@ -11,17 +11,11 @@ import numpy as np
 import polars as pl
 
 from configs.quality import QualityRules
-from pipelines.signals.quality.checks import (
-    Finding,
-    Severity,
-    Shift,
-    distributions,
-    recent_days,
-    shifts,
-    silent_stores,
-    turnover,
-)
+from pipelines.signals.quality.days import recent_days
+from pipelines.signals.quality.findings import Finding, Severity
 from pipelines.signals.quality.profile import Accepted, Profile
+from pipelines.signals.quality.shifts import Shift, distributions, shifts, turnover
+from pipelines.signals.quality.silence import silent_stores
 from pipelines.signals.quality.statistics import EDGES, Counts
 from pipelines.training.document import document, table
 from pipelines.training.plots import days, outlines

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from configs.quality import QualityRules
 from pipelines.signals.contract import TABLES
+from pipelines.signals.quality.arrivals import Tables, arrived, quarantine_counts
 from pipelines.signals.quality.statistics import EDGES
 
 PURCHASE = "purchase"
@@ -36,22 +36,6 @@ _YOUNG_DAYS = 7
 _EQUAL = ("shopper_id", "item_id", "event_type", "event_time", "store_id", "quantity", "price")
 _META, _VOLUMES, _ITEMS = "profile.json", "volumes.parquet", "items.parquet"
 ITEM_COLUMNS = {"item_id": pl.String, "price": pl.Float64, "currency": pl.String, "category": pl.String}
-
-
-class Tables(Protocol):
-    """The tables to look at; the lake is one."""
-
-    def tables(self) -> list[str]:
-        """Names of the tables that are there."""
-        ...
-
-    def scan(self, table: str) -> pl.LazyFrame:
-        """One table, contract columns first."""
-        ...
-
-    def missing(self, table: str) -> tuple[int, dict[str, int]]:
-        """Rows of a table, and how many of them have no value, by column."""
-        ...
 
 
 class Columns(BaseModel):
@@ -194,12 +178,13 @@ def profile(
         columns={name: _columns(tables, name) for name in tables.tables()},
     )
     prices = (accepted.changes.get("price_level") if accepted else None) or date.min
+    since = accepted.meta.at if accepted else None
     looked = _recent(tables, signal, window, before, prices, rules.wild_factor)
     return Profile(
         meta=meta,
         volumes=volumes,
-        quarantine=_quarantine(quarantine, accepted),
-        arrived=_arrived(tables, accepted),
+        quarantine=quarantine_counts(quarantine, since),
+        arrived=arrived(tables, since),
         **looked,
     )
 
@@ -381,24 +366,3 @@ def _values(rows: pl.LazyFrame, column: str, is_now: pl.Expr) -> pl.LazyFrame:
 
 def _gathered(done: Mapping[str, pl.DataFrame], prefix: str) -> pl.DataFrame:
     return pl.concat([frame for name, frame in done.items() if name.startswith(prefix)])
-
-
-def _quarantine(rows: pl.DataFrame, accepted: Accepted | None) -> pl.DataFrame:
-    """Counts by reason; what a row held is cut out of the reason."""
-    fresh = pl.col("at") > (accepted.meta.at if accepted else datetime.min.replace(tzinfo=UTC))
-    reason = pl.col("reason").str.replace_all(r"""'[^']*'|"[^"]*\"""", "…")
-    return (
-        rows.group_by("table", reason)
-        .agg(pl.len().alias("rows"), fresh.sum().alias("fresh"))
-        .sort("rows", "table", "reason", descending=[True, False, False])
-    )
-
-
-def _arrived(tables: Tables, accepted: Accepted | None) -> dict[str, int]:
-    """Rows that the lake holds and that came after the accepted run's profile was made."""
-    if accepted is None:
-        return {name: tables.missing(name)[0] for name in tables.tables()}
-    since = pl.lit(accepted.meta.at.astimezone(UTC).replace(tzinfo=None), pl.Datetime("us")).dt.replace_time_zone("UTC")
-    names = [name for name in tables.tables() if "ingested_at" in tables.scan(name).collect_schema()]
-    counts = [tables.scan(name).select((pl.col("ingested_at") > since).sum().alias(name)) for name in names]
-    return {frame.columns[0]: int(frame.item()) for frame in pl.collect_all(counts, engine="streaming")}

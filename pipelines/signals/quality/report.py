@@ -10,7 +10,8 @@ from configs.clock import Clock
 from configs.quality import load_quality_rules
 from configs.settings import Settings
 from pipelines.signals.lake import Lake
-from pipelines.signals.quality.checks import Severity, compare
+from pipelines.signals.quality.checks import compare
+from pipelines.signals.quality.findings import Severity
 from pipelines.signals.quality.page import data_page
 from pipelines.signals.quality.profile import profile
 from pipelines.signals.quality.store import (

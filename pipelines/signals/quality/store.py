@@ -16,7 +16,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from configs.home import Home
-from pipelines.signals.quality.checks import Finding, Severity
+from pipelines.signals.quality.findings import Finding, Severity
 from pipelines.signals.quality.profile import ITEM_COLUMNS, Accepted, Profile, load_accepted, read_items
 from state.files import build_folder, write_atomic
 
