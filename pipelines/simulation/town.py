@@ -150,7 +150,14 @@ class Town:
         """The shop's own random offers, and those held out; see `offers.house_slates`."""
         return house_slates(visits, self.campaigns, self.catalogue, self.shelves.units, self.draws)
 
-    def respond(self, visits: Visits, slates: Slates, held_out: Array | None = None) -> Answer:
+    def respond(
+        self,
+        visits: Visits,
+        slates: Slates,
+        held_out: Array | None = None,
+        *,
+        recommendation_ids: Sequence[str] | None = None,
+    ) -> Answer:
         """Let visits of the present day happen, each once, before what their screens show.
 
         A visit that passes no screen looks at nothing. Visits of one call are served in the order of their rows.
@@ -159,11 +166,15 @@ class Town:
             visits: of the present day, all or some.
             slates: a row a visit.
             held_out: items that a randomised policy might have offered and did not; they are logged as such.
+            recommendation_ids: of the answers that the slates came from, one a visit; the rows that follow from a slate
+                bear it as attribution_token. By default the town makes one up.
 
         Raises:
             UsageError: rows do not match, a discount is no fraction, or an item is not known.
         """
         self._check(visits, slates)
+        if recommendation_ids is not None and len(recommendation_ids) != len(visits):
+            raise UsageError(f"There are {len(recommendation_ids)} recommendation_ids for {len(visits)} visits.")
         bought, looks = self.encounters.meet(visits, slates)
         log = Log()
         self._log_screens(log, visits, slates, looks, bought, held_out)
@@ -174,9 +185,13 @@ class Town:
         late = self.shoppers.role[who] == WATCH_ONLY
         if late.any():
             self.tally.first_bought.append((who[late], bought.item[late]))
+        events = self.names.grown("interactions", log.take("interactions"))
+        if recommendation_ids is not None:
+            made_up = [f"t{visits.day}-{one}" for one in visits.shopper]
+            events = events.with_columns(pl.col("attribution_token").replace(made_up, list(recommendation_ids)))
         each = (bought.price * (1 - bought.discount) - self.catalogue.cost[bought.item]) * bought.quantity
         return Answer(
-            events=self.names.grown("interactions", log.take("interactions")),
+            events=events,
             purchases=bought,
             looks=looks,
             profit=np.bincount(bought.visit, weights=each, minlength=len(visits)),

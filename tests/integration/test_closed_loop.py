@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import polars as pl
 
 from configs.clock import FixedClock
 from configs.settings import load_settings
@@ -49,7 +50,11 @@ def test_a_recommender_serves_a_town_and_learns_from_its_answers(home: Path) -> 
         lists = model.recommend(people, PLACES).groupby("shopper_id")["item_id"].agg(list)
         slates = town.slates([[(item, 0.2) for item in lists.get(shopper, [])] for shopper in people])
         before = town.expected_profit(visits, Slates.empty(len(visits)))
-        answer = town.respond(visits, slates)
+        served = [f"r-{day}-{number}" for number in range(len(visits))]
+        answer = town.respond(visits, slates, recommendation_ids=served)
+        redeemed = answer.events.filter(pl.col("event_type") == "redeem")
+        whose = dict(zip(people, served, strict=True))
+        assert [whose[one] for one in redeemed["shopper_id"]] == redeemed["attribution_token"].to_list()
         assert len(answer.profit) == len(before) == len(visits)
         shown += int(answer.looks.sum())
         bought_when_shown += int((answer.purchases.place >= 0).sum())
