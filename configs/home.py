@@ -58,6 +58,11 @@ class Home:
         return self.root / "state.db"
 
     @property
+    def suspicions(self) -> Path:
+        """Flags of rows that are hardly real, computed from the lake."""
+        return self.root / "suspicions"
+
+    @property
     def decisions_db(self) -> Path:
         """SQLite log of what was served, and of what each decision saw."""
         return self.root / "decisions.db"

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from configs.clock import Clock, ReplayClock, SystemClock
 from configs.errors import UsageError
 from configs.home import Home
+from configs.suspicion import SuspicionRules
 
 
 class Settings(BaseSettings):
@@ -40,6 +41,7 @@ class Settings(BaseSettings):
     attribution_days: float = Field(
         7.0, gt=0, description="a purchase counts for what was shown at most so long before it"
     )
+    suspicion: SuspicionRules = Field(SuspicionRules(), description="what is flagged as fake, as JSON")
     session_idle_minutes: float = Field(
         30.0, gt=0, description="without an event for so long, a shopper's session ends"
     )
