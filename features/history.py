@@ -17,10 +17,14 @@ import pandas as pd
 import pyarrow as pa
 
 from configs.errors import FacingsError
+from features.returns import cancelled
 from features.tables import CREATED_TIME, EVENT_TIME, View
 
 Rows = pd.DataFrame | Sequence[Path]
 """A table: a frame, or the parquet files that hold it."""
+
+Doubts = pd.DataFrame
+"""Purchases that do not count: shopper_id, item_id (None: every item), since, until and known_at (UTC)."""
 
 NOTHING: Any = None
 """What stands for a missing text."""
@@ -68,7 +72,8 @@ CREATE TABLE lines AS
         CASE WHEN coalesce(currency, $currency) = $currency AND isfinite(price) THEN price END AS paid,
         CAST(round(paid * coalesce(quantity, 1) * 1e6) AS BIGINT) AS amount,
         CASE WHEN paid > 0 THEN CAST(round(paid * 1e6) AS BIGINT) END AS unit,
-        campaign_id IS NOT NULL AS in_campaign,
+        campaign_id IS NOT NULL AS in_campaign, order_id,
+        CASE WHEN quantity > 0 THEN quantity ELSE 1 END AS pieces,
         greatest(retail_disc, coupon_disc, coupon_match_disc) > 0 AS discounted
     FROM interactions WHERE event_type = 'purchase';
 CREATE TABLE visits AS
@@ -80,23 +85,44 @@ CREATE TABLE redeemed AS
     SELECT lines.rowid AS line, min(redeems.t) AS redeemed_at FROM lines JOIN redeems
     ON lines.shopper_id = redeems.shopper_id AND lines.item_id = redeems.item_id
         AND lines.t // 86400000000 = redeems.t // 86400000000 GROUP BY lines.rowid;
+CREATE TABLE doubted AS
+    SELECT lines.rowid AS line, min(doubts.known_at) AS known_at FROM lines JOIN doubts
+    ON lines.shopper_id = doubts.shopper_id AND coalesce(doubts.item_id, lines.item_id) = lines.item_id
+        AND lines.t >= doubts.since AND lines.t < doubts.until GROUP BY lines.rowid;
 CREATE TABLE purchases AS
     SELECT lines.shopper_id, lines.item_id, lines.store_id, lines.t, visits.visit, lines.amount, lines.unit,
         nullif(array_to_string(string_split(items.category, '/')[1:2], '/'), '') AS category,
-        lines.in_campaign OR advertised.line IS NOT NULL AS offered, redeemed_at, discounted
+        lines.in_campaign OR advertised.line IS NOT NULL AS offered, redeemed_at, discounted,
+        lines.rowid AS line, lines.pieces, doubted.known_at AS doubted_at
     FROM lines JOIN visits USING (shopper_id, visit_key)
+    LEFT JOIN doubted ON lines.rowid = doubted.line
     LEFT JOIN items ON lines.item_id = items.item_id
     LEFT JOIN advertised ON lines.rowid = advertised.line
     LEFT JOIN redeemed ON lines.rowid = redeemed.line;
-DROP TABLE lines; DROP TABLE visits; DROP TABLE advertised; DROP TABLE redeemed;
+DROP TABLE visits; DROP TABLE advertised; DROP TABLE redeemed; DROP TABLE doubted;
 """
 
+_RETURNS = """
+SELECT shopper_id, item_id, epoch_us(event_time) AS event_time, quantity, order_id FROM interactions
+WHERE event_type = 'return'
+"""
+_RETURNED_LINES = """
+SELECT shopper_id, item_id, t AS event_time, pieces AS quantity, order_id, rowid AS line, store_id, visit_key, amount
+FROM lines WHERE (shopper_id, item_id) IN
+    (SELECT (shopper_id, item_id) FROM interactions WHERE event_type = 'return')
+"""
+# What was returned or flagged by the moment does not count; of a line that was returned in part, the rest of its money.
 # `level`: unit price over the median unit price of the category. `promotion_facts`: whether anything is known at all.
 _MOMENT = """
 CREATE OR REPLACE TABLE past AS
-    WITH before AS (
-        SELECT *, ($as_of - t) / 86400e6 AS age, offered OR coalesce(redeemed_at < $as_of, false) AS promoted
-        FROM purchases WHERE t < $as_of
+    WITH back AS (SELECT line, sum(quantity) AS taken FROM cancelled WHERE t < $as_of GROUP BY line),
+    before AS (
+        SELECT purchases.* EXCLUDE (line, pieces, doubted_at) REPLACE (
+                CASE WHEN taken > 0 THEN CAST(round(amount * (1 - taken / pieces)) AS BIGINT) ELSE amount END AS amount
+            ),
+            ($as_of - t) / 86400e6 AS age, offered OR coalesce(redeemed_at < $as_of, false) AS promoted
+        FROM purchases LEFT JOIN back USING (line)
+        WHERE t < $as_of AND coalesce(doubted_at > $as_of, true) AND coalesce(taken < pieces - 1e-9, true)
     ),
     typical AS (SELECT category, median(unit) AS typical FROM before
                 WHERE age <= 365 AND category IS NOT NULL GROUP BY category)
@@ -119,6 +145,8 @@ class History:
         contents: content_id, tags, item_ids, duration_seconds; None: no content has tags.
         content_views: shopper_id, content_id, event_type, event_time, dwell_seconds; None: nobody viewed any.
         shoppers: shopper_id, home_store_id, as known now; None: no home store is stated.
+        doubts: shopper_id, item_id (None: all that they did), since, until, known_at (UTC): purchases that do not count
+            from known_at on; None: all count.
         currency: money in another currency is not counted (a missing currency is this one).
         idle_minutes: so long without an event ends a session.
 
@@ -135,6 +163,7 @@ class History:
         contents: Rows | None = None,
         content_views: Rows | None = None,
         shoppers: Rows | None = None,
+        doubts: Doubts | None = None,
         currency: str = "USD",
         idle_minutes: float = 30.0,
     ) -> None:
@@ -155,7 +184,9 @@ class History:
             for table, rows in given.items():
                 self._take(table, rows)
             self._refuse_repeated_items()
+            self._take_doubts(doubts)
             self._run(_PREPARE, {"currency": currency})
+            self._take_returns()
         except duckdb.Error as error:
             self.close()
             said = str(error).strip().splitlines()[0]
@@ -242,6 +273,34 @@ class History:
             raise FacingsError(f"The table {table} has no column {missing[0]}; features cannot be computed without it.")
         columns = [_typed(name, kind, types.get(name)) for name, kind in wanted.items()]
         relation.project(", ".join(columns)).create_view(table)
+
+    def _take_doubts(self, doubts: Doubts | None) -> None:
+        columns = ["shopper_id", "item_id", "since", "until", "known_at"]
+        self._duck.execute(
+            "CREATE TABLE doubts (shopper_id VARCHAR, item_id VARCHAR, since BIGINT, until BIGINT, known_at BIGINT)"
+        )
+        if doubts is not None and len(doubts):
+            times = {name: doubts[name].astype("datetime64[us, UTC]").astype("int64") for name in columns[2:]}
+            given = pa.Table.from_pandas(doubts[columns].assign(**times), preserve_index=False)
+            self._duck.from_arrow(given).insert_into("doubts")
+
+    def _take_returns(self) -> None:
+        """Say for each line what was taken back of it and when; only pairs with a return are looked at."""
+        back = self._duck.execute(_RETURNS).df()
+        self._duck.execute("CREATE TABLE cancelled (line BIGINT, t BIGINT, quantity DOUBLE)")
+        if len(back):
+            lines = self._duck.execute(_RETURNED_LINES).df()
+            taken = cancelled(lines.drop(columns="line"), back)
+            if len(taken):
+                made = pd.DataFrame(
+                    {
+                        "line": lines["line"].to_numpy()[taken["row"].to_numpy(int)],
+                        "t": taken["returned_at"].to_numpy(),
+                        "quantity": taken["quantity"].to_numpy(),
+                    }
+                )
+                self._duck.from_arrow(pa.Table.from_pandas(made, preserve_index=False)).insert_into("cancelled")
+        self._duck.execute("DROP TABLE lines")
 
     def _relation(self, rows: Rows | None, wanted: Iterable[str]) -> Any:
         """The rows in duckdb; one without any of the columns we use, or without rows, is an empty relation."""

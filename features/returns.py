@@ -38,10 +38,10 @@ def cancelled(purchases: pd.DataFrame, returns: pd.DataFrame) -> pd.DataFrame:
     back = _events(returns, np.arange(len(returns)), np.ones(len(returns), np.int64))
     events = pd.concat([bought, back], ignore_index=True)
     # Of one moment: purchases first, then by what is in the rows, so that nothing depends on the order they came in.
-    events = events.sort_values([*KEYS, "event_time", "kind", "order_id", "quantity", "row"], ignore_index=True)
+    events = events.sort_values([*KEYS, "event_time", "kind", "order_id", "quantity", "rest"], ignore_index=True)
     found: list[tuple[int, Any, float]] = []
     lines: dict[tuple[str, str], list[list[Any]]] = defaultdict(list)
-    for shopper, item, time, quantity, order, kind, row in events.itertuples(index=False, name=None):
+    for shopper, item, time, quantity, order, kind, row, _ in events.itertuples(index=False, name=None):
         stack = lines[shopper, item]
         if not kind:
             stack.append([row, quantity, order])
@@ -71,7 +71,9 @@ def left(purchases: pd.DataFrame, returns: pd.DataFrame) -> tuple[npt.NDArray[np
 def _events(table: pd.DataFrame, rows: npt.NDArray[np.int64], kind: npt.NDArray[np.int64]) -> pd.DataFrame:
     order = table["order_id"].fillna("") if "order_id" in table else ""
     made = table[[*KEYS, "event_time"]].assign(quantity=_pieces(table), order_id=order, kind=kind, row=rows)
-    return made[[*KEYS, "event_time", "quantity", "order_id", "kind", "row"]]
+    others = table[sorted(set(table.columns) - set(COLUMNS))].astype(str)
+    made["rest"] = others.agg("|".join, axis=1) if len(others.columns) and len(others) else ""
+    return made
 
 
 def _pieces(table: pd.DataFrame) -> npt.NDArray[np.float64]:

@@ -8,6 +8,7 @@ stays before any table is touched: from then on no ingest and no event brings th
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Callable
 from datetime import datetime
 
@@ -79,6 +80,7 @@ def forget(settings: Settings, shopper_id: str, *, clock: Clock, progress: Progr
     ):
         progress("Erasing from tables, features and models")
         erased |= erase_in_lake(home, shopper_id)
+        shutil.rmtree(home.suspicions, ignore_errors=True)  # flags name shoppers; they are found anew
         erased["features"] = _features(settings, clock, shopper_id)
         roots = [root for root in (home.runs, home.mlflow_artifacts) if root.is_dir()]
         erased["models"] = sum(forget_in_models(root, shopper_id) for root in roots)

@@ -24,6 +24,7 @@ import polars as pl
 from configs.settings import Settings
 from models.reasons import Reason
 from pipelines.packed import NOBODY, REASONS, LmdbFile, Ranked, key_of, pack, unpack, write_lmdb
+from pipelines.signals.counted import counted_sales
 from pipelines.signals.lake import Lake
 from pipelines.signals.quality.store import held_name, held_prices
 
@@ -31,7 +32,7 @@ FILE = "shop.mdb"
 PLACES = "places.json"
 PRICES, FLAGS = "prices.npy", "flags.npy"
 _TABLES = ("cards", "index", "offers", "stock", "popular", "contents")
-_VERSION = 3
+_VERSION = 4
 _RECENT_DAYS = 28
 _LIST = 200
 CHAIN = "chain"
@@ -50,7 +51,8 @@ def minor_units(amount: float, currency: str) -> int:
 
 def shop_key(lake: Lake, settings: Settings) -> str:
     """Name of the snapshot that this lake and these settings give."""
-    facts = [_VERSION, lake.fingerprint(), settings.currency, sorted(settings.never_recommend)]
+    rules = [sorted(settings.never_recommend), settings.suspicion.model_dump_json()]
+    facts = [_VERSION, lake.fingerprint(), settings.currency, *rules]
     held = held_name(settings.paths)
     if held is not None:
         facts.append(held)
@@ -62,8 +64,9 @@ def shop_key(lake: Lake, settings: Settings) -> str:
 
 def write_shop(folder: Path, lake: Lake, settings: Settings, progress: Callable[[str], None]) -> dict[str, Any]:
     """Write the snapshot's files; return facts for its meta."""
-    sales = lake.scan("interactions").filter(pl.col("event_type") == "purchase")
-    items = _items(lake, sales, settings)
+    sold = lake.scan("interactions").filter(pl.col("event_type") == "purchase").select(pl.col("item_id").unique())
+    items = _items(lake, sold, settings)
+    sales = counted_sales(settings, lake)
     position = items.select("item_id", pl.int_range(pl.len(), dtype=pl.Int32).alias("place"))
     np.save(folder / PRICES, items["minor"].to_numpy(), allow_pickle=False)
     np.save(folder / FLAGS, items["flags"].to_numpy(), allow_pickle=False)
@@ -86,9 +89,8 @@ def write_shop(folder: Path, lake: Lake, settings: Settings, progress: Callable[
     return {"lake": lake.fingerprint(), "has_stock": has_stock, "has_stores": has_stores, "entries": {FILE: counts}}
 
 
-def _items(lake: Lake, sales: pl.LazyFrame, settings: Settings) -> pl.DataFrame:
+def _items(lake: Lake, sold: pl.LazyFrame, settings: Settings) -> pl.DataFrame:
     """Every item of the catalogue, and every one ever sold, by id; price in minor units, flags as bits."""
-    sold = sales.select(pl.col("item_id").unique())
     catalogue = lake.scan("items")
     held = held_prices(settings.paths)
     if held is not None:  # the newest prices are in doubt: the accepted ones, and none where none was accepted

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Protocol
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from configs.clock import Clock
 from configs.errors import FacingsError, UsageError
 from configs.settings import Settings
-from pipelines.signals.materialise import Tables, ViewReport, materialise
+from pipelines.signals.materialise import ViewReport, materialise
+from pipelines.signals.suspicion import Tables
 from state.files import write_atomic
 
 MOST_MOMENTS = 5_000
@@ -24,14 +24,6 @@ _DONE = "backfilled.json"
 # What has happened is read once for so many moments; a forget waits for no more of them.
 _BATCH = 8
 _FEATURES = Path(__file__).resolve().parents[2] / "features"
-
-
-class Fingerprinted(Tables, Protocol):
-    """A lake that can say whether anything in it has changed."""
-
-    def fingerprint(self) -> str:
-        """Hex digest of the rows kept."""
-        ...
 
 
 class BackfillReport(BaseModel):
@@ -48,7 +40,7 @@ class BackfillReport(BaseModel):
 
 def backfill(
     settings: Settings,
-    lake: Fingerprinted,
+    lake: Tables,
     *,
     start: datetime,
     end: datetime,
@@ -119,7 +111,7 @@ def _moments(start: datetime, end: datetime, every: timedelta, *, latest: dateti
     return [first + number * every for number in range(count)]
 
 
-def _made_from(settings: Settings, lake: Fingerprinted) -> str:
+def _made_from(settings: Settings, lake: Tables) -> str:
     """Hex digest of all that features depend on: the data, the code, the settings."""
     digest = hashlib.sha256(f"{lake.fingerprint()} {settings.currency} {settings.session_idle_minutes}".encode())
     for file in sorted(_FEATURES.glob("*.py")):

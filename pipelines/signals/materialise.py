@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,22 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from configs.clock import Clock
 from configs.errors import FacingsError, UsageError
 from configs.settings import Settings
+from pipelines.signals.suspicion import BELIEVED, Tables, suspicions
 
 if TYPE_CHECKING:
     from features.history import History
     from features.store import FeatureStore
-
-
-class Tables(Protocol):
-    """What is needed of the lake: which tables it holds, and in which parquet files."""
-
-    def has(self, table: str) -> bool:
-        """Whether the table was ever ingested."""
-        ...
-
-    def paths(self, table: str) -> list[Path]:
-        """Parquet files that hold each current row exactly once."""
-        ...
 
 
 class ViewReport(BaseModel):
@@ -112,10 +101,16 @@ def _history(settings: Settings, lake: Tables) -> History:
         promotions=files("promotions"),
         contents=files("contents"),
         content_views=files("content_views"),
+        doubts=_doubts(settings, lake),
         shoppers=files("shoppers"),
         currency=settings.currency,
         idle_minutes=settings.session_idle_minutes,
     )
+
+
+def _doubts(settings: Settings, lake: Tables) -> pd.DataFrame:
+    flags = suspicions(settings, lake)
+    return flags[flags["weight"] < BELIEVED]
 
 
 def _offline(

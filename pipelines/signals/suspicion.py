@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import duckdb
 import numpy as np
@@ -31,6 +32,7 @@ REASONS = {
     "equal_orders": "one order again and again on one day (the first is not flagged)",
     "burst": "one maker's goods or one item bought on one day by many shoppers who buy little else",
 }
+BELIEVED = 0.5  # what counts less does not count
 _MEMORY = "2GB"
 _NEEDED = {"shopper_id": "VARCHAR", "item_id": "VARCHAR", "event_type": "VARCHAR", "event_time": "TIMESTAMPTZ",
            "basket_id": "VARCHAR", "order_id": "VARCHAR", "quantity": "DOUBLE"}  # fmt: skip
@@ -92,12 +94,13 @@ odd AS (
     SELECT grouped, day, count(DISTINCT shopper) AS buyers FROM lines WHERE grouped IS NOT NULL GROUP BY ALL
 ), cells AS (
     SELECT grouped, day, devoted, count(*) AS value FROM odd GROUP BY ALL
-), usual AS (
-    SELECT day, devoted, sum(value) / any_value(pairs) AS share
-    FROM cells JOIN (SELECT day, sum(buyers) AS pairs FROM buyers GROUP BY ALL) USING (day) GROUP BY ALL
-), bursts AS (
-    SELECT grouped, day, devoted, share * buyers AS expected
-    FROM cells JOIN buyers USING (grouped, day) JOIN usual USING (day, devoted)
+), totals AS (
+    SELECT day, devoted, sum(value) AS odd FROM cells GROUP BY ALL
+), pairs AS (
+    SELECT day, sum(buyers) AS pairs FROM buyers GROUP BY ALL
+), bursts AS (  -- expected by the other groups of the day: a burst must not raise its own measure
+    SELECT grouped, day, devoted, buyers * (odd - value) / greatest(pairs - buyers, 1) AS expected
+    FROM cells JOIN buyers USING (grouped, day) JOIN totals USING (day, devoted) JOIN pairs USING (day)
     WHERE value >= $floor AND value >= 3 * expected + 4 * sqrt(expected) AND (devoted OR value >= $share * buyers)
 )
 SELECT DISTINCT shopper, item, day
@@ -112,7 +115,23 @@ LEFT JOIN (SELECT DISTINCT hash(item_id) AS item, item_id FROM interactions
 """
 
 
-def suspicions(settings: Settings, lake: Lake) -> pd.DataFrame:
+class Tables(Protocol):
+    """What is needed of the lake to find flags."""
+
+    def has(self, table: str) -> bool:
+        """Whether the table was ever ingested."""
+        ...
+
+    def paths(self, table: str) -> list[Path]:
+        """Its parquet files."""
+        ...
+
+    def fingerprint(self, tables: Sequence[str] | None = None) -> str:
+        """Digest of its rows."""
+        ...
+
+
+def suspicions(settings: Settings, lake: Tables) -> pd.DataFrame:
     """Return the flags of all that is in the lake, computed once for each content of the lake.
 
     Returns:
@@ -190,6 +209,11 @@ def doubtful(rows: pd.DataFrame, flags: pd.DataFrame, as_of: pd.Timestamp | None
     inside &= hits["flagged"].isna() | (hits["flagged"] == hits["item_id"])
     np.minimum.at(weights, hits.loc[inside, "row"].to_numpy(), hits.loc[inside, "weight"].to_numpy(np.float64))
     return weights
+
+
+def believed(rows: pd.DataFrame, flags: pd.DataFrame, as_of: pd.Timestamp | None = None) -> npt.NDArray[np.bool_]:
+    """Whether each row counts half or more by the flags that were known at a moment; None: by all."""
+    return doubtful(rows, flags, as_of) >= BELIEVED
 
 
 def count_flagged(lake: Lake, flags: pd.DataFrame) -> dict[str, int]:

@@ -17,7 +17,7 @@ from models.base import Recommender
 from models.dataset import Dataset
 from models.registry import create, load
 from pipelines.signals.lake import Lake
-from pipelines.training.dataset import signals, training_dataset
+from pipelines.training.dataset import signals, training_dataset, what_counts
 from pipelines.training.evaluate import Test, make_test, measure
 from pipelines.training.gate import slice_shoppers
 from pipelines.training.plan import Candidate, Plan
@@ -98,7 +98,8 @@ class Bench:
         purchases = self._signals(_PURCHASES)
         plain = self._plan.rules.model_copy(update={"data": type(self._plan.rules.data)()})
         known = training_dataset(self._settings, self._lake, plain, self._cut, interactions=purchases)
-        return make_test(known, purchases[purchases["event_time"] >= self._cut], self._plan.rules.split.k)
+        bought = what_counts(self._settings, self._lake, purchases, self._end)
+        return make_test(known, bought[bought["event_time"] >= self._cut], self._plan.rules.split.k)
 
     def _measure(self, label: str, model: Recommender) -> None:
         frame, summary = measure(model, self._test)

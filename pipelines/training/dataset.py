@@ -16,10 +16,11 @@ from configs.settings import Settings
 from features.engagement import ENGAGEMENT
 from features.store import FeatureStore
 from models.dataset import Dataset
+from pipelines.signals.counted import EXTRA, counted
 from pipelines.signals.lake import Lake
 
 PROMOTION_COLUMNS = ["store_id", "item_id", "starts", "ends", "display", "mailer"]
-COLUMNS = ["shopper_id", "item_id", "event_type", "event_time", "quantity", "price", "store_id", "basket_id"]
+COLUMNS = ["shopper_id", "item_id", "event_time", "quantity", "price", "store_id", "basket_id"]
 # What a model depends on, and, where a recipe uses Feast's features, what those are computed from.
 TABLES = ("interactions", "items", "shoppers")
 FEATURE_TABLES = ("promotions", "contents", "content_views")
@@ -61,15 +62,23 @@ def data_fingerprint(lake: Lake, recipes: Iterable[Recipe], settings: Settings) 
     if any(rule.contents for rule in rules):
         tables.update(CONTENT_TABLES)
     content = lake.fingerprint(sorted(tables))
-    text = "\n".join([content, *settings.never_recommend])
+    text = "\n".join([content, *settings.never_recommend, settings.suspicion.model_dump_json()])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def signals(lake: Lake, event_types: Sequence[str], before: pd.Timestamp) -> pd.DataFrame:
-    """Read the interactions of these types before a moment; ids as str, event_time in UTC."""
-    table = lake.read("interactions", COLUMNS)
+    """Read the interactions of these types before a moment; ids as str, event_time in UTC.
+
+    All of them, also what was returned later or is flagged: `what_counts` tells what counts at a moment.
+    """
+    table = lake.read("interactions", [*COLUMNS, *EXTRA])
     keep = table["event_type"].isin(list(event_types)) & (table["event_time"] < before)
-    return table[keep].drop(columns="event_type").reset_index(drop=True)
+    return table[keep].reset_index(drop=True)
+
+
+def what_counts(settings: Settings, lake: Lake, rows: pd.DataFrame, as_of: pd.Timestamp) -> pd.DataFrame:
+    """Of `signals`, what counts at a moment: not returned by then, and not flagged as hardly real by then."""
+    return counted(settings, lake, rows[rows["event_time"] < as_of], as_of).reset_index(drop=True)
 
 
 def training_dataset(
@@ -98,7 +107,7 @@ def training_dataset(
     as_of = _utc(as_of)
     if interactions is None:
         interactions = signals(lake, recipe.data.event_types, as_of)
-    past = interactions[interactions["event_time"] < as_of].reset_index(drop=True)
+    past = what_counts(settings, lake, interactions, as_of)
     watched = _watched(lake, as_of) if recipe.data.contents else None
     seen = [past["shopper_id"], *([] if watched is None else [watched["shopper_id"]])]
     shoppers = _shoppers(lake, pd.concat(seen))

@@ -22,7 +22,7 @@ from features.store import FeatureStore
 from models.dataset import Dataset
 from models.registry import create
 from pipelines.signals.lake import Lake
-from pipelines.training.dataset import FEATURE_TABLES, Moments, signals, training_dataset
+from pipelines.training.dataset import FEATURE_TABLES, Moments, signals, training_dataset, what_counts
 from pipelines.training.evaluate import Test, make_test, measure
 
 WINDOWS = 3
@@ -142,8 +142,8 @@ class Validation:
                 dataset = self._dataset(self._recipe, window.start, self._learned, own)
             plain = self._recipe.model_copy(update={"data": type(self._recipe.data)()})
             known = self._dataset(plain, window.start, self._purchases, None)
-            times = self._purchases["event_time"]
-            later = self._purchases[(times >= window.start) & (times < window.end)]
+            bought = what_counts(self._settings, self._lake, self._purchases, window.end)
+            later = bought[bought["event_time"] >= window.start]
             self._made[window] = dataset, make_test(known, later, self._recipe.split.k)
         return self._made[window]
 

@@ -31,7 +31,15 @@ from pipelines.training.comparison.measure import (
 from pipelines.training.comparison.page import Content, comparison_page, plots
 from pipelines.training.comparison.plan import ComparisonPlan, Entrant, entrants
 from pipelines.training.comparison.training import train_all
-from pipelines.training.dataset import FEATURE_SERVICE, Moments, data_fingerprint, moments, signals, training_dataset
+from pipelines.training.dataset import (
+    FEATURE_SERVICE,
+    Moments,
+    data_fingerprint,
+    moments,
+    signals,
+    training_dataset,
+    what_counts,
+)
 from pipelines.training.evaluate import Test, make_test
 from pipelines.training.model_card import model_card
 from pipelines.training.plan import code_digest, commit
@@ -156,7 +164,8 @@ def _ground(settings: Settings, lake: Lake, plan: ComparisonPlan, split: Moments
             )
     plain = first.model_copy(update={"data": type(first.data)()})
     known = training_dataset(settings, lake, plain, split.cut, interactions=purchases)
-    test = make_test(known, purchases[late], plan.k)
+    bought = what_counts(settings, lake, purchases, split.end)
+    test = make_test(known, bought[bought["event_time"] >= split.cut], plan.k)
     if test.truth.empty:
         raise FacingsError("Nothing that may be recommended was bought in the test window; give more `--test-days`.")
     return _Ground(known, test)
