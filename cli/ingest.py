@@ -29,10 +29,12 @@ def ingest(context: click.Context, folder: Path, mapping: Path | None, dry_run: 
 
     Rows that do not hold go to the quarantine with a reason (see `facings quarantine`). The same folder ingested twice
     changes nothing. A file that cannot be read, or lacks a required column, stops the ingest with nothing changed.
+    Rows that hold but are hardly real (bots, bursts of fake purchases) are kept, flagged and do not count.
     """
     from pipelines.signals.ingest import ingest as take
     from pipelines.signals.lake import Lake
     from pipelines.signals.quality.report import check_data
+    from pipelines.signals.suspicion import REASONS, count_flagged, suspicions
     from pipelines.snapshot import refresh_shop
 
     settings = settings_of(context)
@@ -40,12 +42,16 @@ def ingest(context: click.Context, folder: Path, mapping: Path | None, dry_run: 
     report = take(
         folder, settings.paths, clock=clock, settings=settings, progress=progress, mapping=mapping, dry_run=dry_run
     )
-    told, lines = {**report.model_dump(), "data": None}, _lines(report)
+    told, lines = {**report.model_dump(), "data": None, "flagged": {}}, _lines(report)
     if not dry_run:
         lake = Lake(settings.paths)
         data = check_data(settings, lake, clock=clock, progress=progress)
         refresh_shop(settings.paths, lake, settings, now=clock.now(), progress=progress)
-        told["data"] = data.told()
+        told["data"], told["flagged"] = data.told(), count_flagged(lake, suspicions(settings, lake))
+        lines += [
+            f"flagged and not counted: {rows:,} interactions, {REASONS[reason]}"
+            for reason, rows in told["flagged"].items()
+        ]
         lines.append(f"Data: {data.verdict}; {data.page}")
     show(told, lines, as_json=as_json)
 

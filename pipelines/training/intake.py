@@ -29,6 +29,7 @@ def take_in(settings: Settings, folder: Path | None, *, clock: Clock, progress: 
     """
     from pipelines.signals.ingest import ingest
     from pipelines.signals.quality.report import check_data
+    from pipelines.signals.suspicion import REASONS, count_flagged, suspicions
     from pipelines.snapshot import refresh_shop
 
     if folder is not None:
@@ -38,6 +39,8 @@ def take_in(settings: Settings, folder: Path | None, *, clock: Clock, progress: 
     if lake.has("interactions"):
         check_data(settings, lake, clock=clock, progress=progress)
         refresh_shop(settings.paths, lake, settings, now=clock.now(), progress=progress)
+        for reason, rows in count_flagged(lake, suspicions(settings, lake)).items():
+            progress(f"flagged and not counted: {rows:,} interactions, {REASONS[reason]}")
 
 
 def waiting(settings: Settings) -> bool:
