@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -40,7 +41,7 @@ def test_every_act_is_in_one_session_and_no_session_holds_a_pause(rows: list[tup
     assert found["events"].sum() == acts.height
     for who, of in found.group_by("shopper_id"):
         times = acts.filter(pl.col("shopper_id") == who[0])["event_time"].sort().to_list()
-        starts = [times[0], *(b for a, b in zip(times, times[1:], strict=False) if b - a >= IDLE)]
+        starts = [times[0], *(b for a, b in pairwise(times) if b - a >= IDLE)]
         assert of["starts"].sort().to_list() == starts
     random.shuffle(rows)
     assert found.equals(sessions(table(rows).lazy(), idle=IDLE).collect())
