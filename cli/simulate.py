@@ -12,7 +12,7 @@ from configs.errors import UsageError
 
 
 @click.command(epilog="Example: facings simulate --shoppers 500 --stores 4 --days 60 --seed 1 --out town/")
-@click.option("--shoppers", type=int, required=True, help="How many shoppers (50 to 5,000,000).")
+@click.option("--shoppers", type=int, required=True, help="How many shoppers (10 to 5,000,000).")
 @click.option("--stores", type=int, required=True, help="How many stores (1 to 2,000).")
 @click.option("--days", type=int, required=True, help="How many days; more days begin with the same ones.")
 @click.option("--seed", type=int, required=True, help="The same arguments and seed write the same bytes.")

@@ -30,7 +30,7 @@ class TownConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    shoppers: int = Field(ge=50, le=5_000_000)
+    shoppers: int = Field(ge=10, le=5_000_000)
     stores: int = Field(ge=1, le=2_000)
     days: int = Field(ge=1, le=3_650)
     start: date = START

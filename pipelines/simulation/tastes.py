@@ -193,7 +193,7 @@ def _habits(
 def _roles(config: TownConfig, draws: Draws, who: Array) -> Array:
     """A few bots and fakers, some who only watch, and everybody else."""
     order = np.argsort(draws.uniform(Stream.ROLE, who))
-    bots, fakers = max(1, config.shoppers // 1_000), max(4, config.shoppers // 250)
+    bots, fakers = max(1, config.shoppers // 1_000), max(min(4, config.shoppers // 5), config.shoppers // 250)
     watchers = round(config.watch_only_share * config.shoppers)
     role = np.full(len(who), ORDINARY)
     role[order[:bots]] = BOT
