@@ -34,7 +34,7 @@ class Arrived:
         whole: the sources are whole tables, which must have the required columns.
         tried: quarantined rows (table, file, line, row) that are among the sources and wait no longer.
         read: records of the files among the sources, without counts, by table and name.
-        unchanged: records of daily files that are not read.
+        unchanged: records of files that are not read.
         records: what else is to be noted of files.
         standing: how many files are new, unchanged, changed and gone.
         many: tables of which much comes beside what is held.
@@ -68,7 +68,7 @@ class Arrived:
 
 
 def from_folder(folder: Path, description: Description, lake: Lake) -> Arrived:
-    """The files of a folder; a daily file that is the same as when it was last read is left out.
+    """The files of a folder; one that is the same as when it was last read is left out where it says nothing new.
 
     Raises:
         FacingsError: there is no such folder, or no table in it that can be taken.
@@ -86,7 +86,7 @@ def from_folder(folder: Path, description: Description, lake: Lake) -> Arrived:
         present.append(now)
         how = "new" if before is None else "unchanged" if now.same(before) else "changed"
         standing[how] += 1
-        if before is not None and how == "unchanged" and file.daily:
+        if before is not None and how == "unchanged" and _says_nothing_new(file, before):
             unchanged.append(before)
             continue
         if before is not None and how == "changed" and file.daily:
@@ -121,6 +121,15 @@ def from_database(description: Description, file: Path, lake: Lake) -> Arrived:
     empty = tuple(f"{source.where} returned no rows" for source in answers if next(source.chunks()).is_empty())
     many = frozenset(source.table.name for source in answers if not source.table.key)
     return Arrived([MappedRows(source, description) for source in answers], empty, whole=True, many=many)
+
+
+def _says_nothing_new(file: TableFile, before: FileRecord) -> bool:
+    """Whether an unchanged file need not be read.
+
+    A file of its own is read where it may put another folder's rows of the same key right again, or where rows of it
+    were refused that may hold by now.
+    """
+    return file.daily or not (TABLES[file.table].key or before.quarantined)
 
 
 def _source(file: TableFile, description: Description) -> Rows:

@@ -23,7 +23,7 @@ class TableFile:
         table: the table's name.
         path: the file.
         name: its path below the folder.
-        daily: it is one of many, and not read again while its content stays the same.
+        daily: it is one of many, and never read again while its content stays the same.
     """
 
     table: str

@@ -50,7 +50,7 @@ class FileCount(BaseModel):
     """How the files of a folder stand to those of the last time."""
 
     model_config = ConfigDict(frozen=True)
-    read: int = 0  # as many as were read; a file of its own (items.csv) is read every time
+    read: int = 0
     new: int = 0
     unchanged: int = 0
     changed: int = 0
@@ -61,7 +61,7 @@ class IngestReport(BaseModel):
     """What an ingest did with each table, or would do.
 
     Attributes:
-        tables: counts by table; the rows of an unchanged daily file, which is not read, are as they were counted.
+        tables: counts by table; the rows of an unchanged file that is not read are as they were counted.
         warnings: what a person should know.
         fingerprint: of the lake afterwards.
         files: how many files were read, and why.

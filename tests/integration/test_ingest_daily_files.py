@@ -93,6 +93,24 @@ def test_a_missing_file_is_told_once_and_its_rows_stay(home: Path, days: Path) -
     assert _ingest(days)["files"] == {"read": 0, "new": 0, "unchanged": 2, "changed": 0, "gone": 0}
 
 
+def test_a_file_of_its_own_is_read_again_only_where_it_may_say_something_new(home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    (folder / "interactions.csv").write_text("\n".join([HEADER, *ROWS[:2]]) + "\n")
+    (folder / "items.csv").write_text("item_id,price\ni1,1\n")
+    (folder / "searches.csv").write_text("shopper_id,query,event_time\na,milk,2026-01-01\na,milk,soon\n")
+    first = _ingest(folder)
+    again = _ingest(folder)
+    assert again["files"] == {"read": 2, "new": 0, "unchanged": 3, "changed": 0, "gone": 0}
+    assert again["tables"]["interactions"] == {"rows": 2, "kept": 0, "duplicates": 2, "quarantined": 0}
+    assert again["fingerprint"] == first["fingerprint"]
+    with (folder / "interactions.csv").open("a") as file:
+        file.write(ROWS[2] + "\n")
+    grown = _ingest(folder)
+    assert grown["files"]["changed"] == 1 and grown["warnings"] == []
+    assert grown["tables"]["interactions"] == {"rows": 3, "kept": 1, "duplicates": 2, "quarantined": 0}
+
+
 def test_files_beside_and_below_in_either_format_are_one_table(home: Path, days: Path) -> None:
     pl.read_csv((HEADER + "\n" + ROWS[3] + "\n").encode()).write_parquet(days / "interactions" / "2026-01-04.parquet")
     (days / "interactions-2026-01-05.csv").write_text(f"{HEADER}\n{ROWS[4]}\n")
