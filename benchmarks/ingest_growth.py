@@ -151,7 +151,7 @@ def verdict(runs: list[dict[str, Any]]) -> dict[str, Any]:
                 )
             for run in these:
                 if run["rows"] == GOAL_ROWS:
-                    told["met"] &= run[which]["seconds"] <= GOAL_SECONDS and run[which]["peak_gib"] <= GOAL_GIB
+                    told["met"] &= run[which]["cpu_seconds"] <= GOAL_SECONDS and run[which]["peak_gib"] <= GOAL_GIB
     return told
 
 
@@ -190,7 +190,8 @@ def _result(runs: list[dict[str, Any]]) -> dict[str, Any]:
         "data": "synthetic",
         "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
         "versions": {name: version(name) for name in ("polars", "pyarrow", "pandera", "numpy")},
-        "goal": f"{GOAL_ROWS:,} rows in at most {GOAL_SECONDS:g} s and {GOAL_GIB:g} GiB; linear within {SLACK:g}",
+        "load_average": round(os.getloadavg()[2], 1),
+        "goal": f"{GOAL_ROWS:,} rows in at most {GOAL_SECONDS:g} CPU s and {GOAL_GIB:g} GiB; linear within {SLACK:g}",
         **verdict(runs),
         "runs": runs,
     }
