@@ -297,6 +297,7 @@ def main() -> None:
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores, client and server on the same",
         "versions": {name: version(name) for name in ("starlette", "uvicorn", "orjson", "sqlalchemy", "feast")},
+        "runnable_processes_a_core": round(os.getloadavg()[0] / (os.cpu_count() or 1), 1),
         "batch": BATCH,
         "connections": CONNECTIONS,
         "shoppers": SHOPPERS,

@@ -69,7 +69,7 @@ def _push_until_alone(settings: Settings, took: Synchronized[float], parent: int
     pusher = LivePusher(settings, follower, settings.clock())
     os.nice(_NICE)
     pusher.open()
-    while not wait([parent], timeout=POLL_SECONDS):
+    while not wait([parent], timeout=0 if pusher.behind else POLL_SECONDS):
         started = time.monotonic()
         if pusher.push():
             took.value = time.monotonic() - started

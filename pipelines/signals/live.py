@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -25,7 +26,7 @@ from state.events import events_after, events_of_shopper
 from state.forgotten import count_forgotten, forgotten_among
 
 _BATCH = 2_000  # events read at a time: what runs beside it is not held up for long
-_PUSH = 2_000  # rows pushed at a time
+_PUSH = 1_000  # rows pushed at a time
 POLL_SECONDS = 0.1
 
 
@@ -163,19 +164,22 @@ class LivePusher:
         self._store.open()
 
     def push(self) -> int:
-        """Push whatever changed since the last time; return how many rows."""
+        """Push what changed, of `_PUSH` shoppers at most, those first who wait longest; return how many rows."""
         since = live.micros(self._clock.now() - timedelta(minutes=LIVE_TTL_MINUTES))
         for shopper in self._follower.catch_up():
             known = self._follower.states.get(shopper)
             if known is not None and known.state[-1].time >= since:  # an older row would be shown to nobody
                 self._dirty[shopper] = None
-        pushed = 0
-        while self._dirty:
-            part = list(self._dirty)[:_PUSH]
-            pushed += self._store.push(SHOPPER_LIVE.name, partial(self._frame, part))
-            for shopper in part:
-                del self._dirty[shopper]
+        part = list(islice(self._dirty, _PUSH))
+        pushed = self._store.push(SHOPPER_LIVE.name, partial(self._frame, part)) if part else 0
+        for shopper in part:
+            del self._dirty[shopper]
         return pushed
+
+    @property
+    def behind(self) -> bool:
+        """Whether there is more to push."""
+        return bool(self._dirty)
 
     def close(self) -> None:
         """Let go of the store."""
