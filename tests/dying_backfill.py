@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -130,30 +131,31 @@ def counted(work: Callable[[], Any], dies_before: int = 0) -> int:
     return taken
 
 
-def prepared(folder: Path) -> Settings:
-    """A home in which the last two moments were computed before the data was corrected."""
-    settings = load_settings(home=folder)
-    in_a_child(lambda: fill(settings, keep(settings, OLD), FIRST + EVERY).moments)
-    return settings
+def main(root: Path, deaths: int) -> None:
+    """Print {clean, steps, killed: {step: answers}}; `deaths` of them, spread over the steps (0: at every step)."""
 
+    def home(name: str) -> Settings:
+        """A home in which the last two moments were computed before the data was corrected."""
+        shutil.copytree(root / "before", root / name)
+        settings = load_settings(home=root / name)
+        keep(settings, NEW)
+        return settings
 
-def main(root: Path, parts: int) -> None:
-    """Print {clean, steps, killed: {step: answers}}; `parts` deaths, spread over the steps (0: at every step)."""
-    clean = load_settings(home=root / "clean")
-    in_a_child(lambda: fill(clean, keep(clean, NEW)).moments)
-    counting = prepared(root / "counting")
-    steps = in_a_child(lambda: counted(lambda: fill(counting, keep(counting, NEW))))
-    deaths = (
-        range(1, steps + 1) if parts == 0 else sorted({1 + (steps - 1) * n // max(parts - 1, 1) for n in range(parts)})
-    )
-    killed = {}
-    for step in deaths:
-        home = prepared(root / f"step-{step}")
-        lake = keep(home, NEW)
-        assert in_a_child(lambda: counted(lambda: fill(home, lake), step)) is None  # noqa: B023
-        in_a_child(lambda: fill(home, lake).moments)  # noqa: B023
-        killed[step] = in_a_child(lambda: answers(home))  # noqa: B023
-    print(json.dumps({"clean": in_a_child(lambda: answers(clean)), "steps": steps, "killed": killed}))
+    def filled(settings: Settings) -> dict[str, Any]:
+        fill(settings, Lake(settings.paths))
+        return answers(settings)
+
+    clean, before = load_settings(home=root / "clean"), load_settings(home=root / "before")
+    keep(clean, NEW)
+    said: dict[str, Any] = {"clean": in_a_child(lambda: filled(clean)), "killed": {}}
+    in_a_child(lambda: fill(before, keep(before, OLD), FIRST + EVERY).moments)
+    counting = home("counting")
+    steps = said["steps"] = in_a_child(lambda: counted(lambda: fill(counting, Lake(counting.paths))))
+    for step in [steps * (n + 1) // (deaths + 1) for n in range(deaths)] or range(1, steps + 1):
+        dying = home(f"step-{step}")
+        assert in_a_child(lambda: counted(lambda: fill(dying, Lake(dying.paths)), step)) is None  # noqa: B023
+        said["killed"][step] = in_a_child(lambda: filled(dying))  # noqa: B023
+    print(json.dumps(said))
 
 
 if __name__ == "__main__":
