@@ -126,7 +126,7 @@ def main() -> None:
     now = datetime.now(UTC)
     record = {
         "benchmark": "features_growth",
-        "command": COMMAND,
+        "command": f"{COMMAND} --sizes {' '.join(map(str, given.sizes))}",
         "date": f"{now:%Y-%m-%d}",
         "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}",
         "versions": {name: version(name) for name in ("feast", "duckdb", "polars", "pandas")},

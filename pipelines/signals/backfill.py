@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from configs.clock import Clock
 from configs.errors import FacingsError, UsageError
 from configs.settings import Settings
+from pipelines.signals import suspicion
 from pipelines.signals.materialise import ViewReport, materialise
 from pipelines.signals.suspicion import Tables
 from state.files import write_atomic
@@ -113,8 +114,9 @@ def _moments(start: datetime, end: datetime, every: timedelta, *, latest: dateti
 
 def _made_from(settings: Settings, lake: Tables) -> str:
     """Hex digest of all that features depend on: the data, the code, the settings."""
-    digest = hashlib.sha256(f"{lake.fingerprint()} {settings.currency} {settings.session_idle_minutes}".encode())
-    for file in sorted(_FEATURES.glob("*.py")):
+    rules = f"{settings.currency} {settings.session_idle_minutes} {settings.suspicion.model_dump_json()}"
+    digest = hashlib.sha256(f"{lake.fingerprint()} {rules}".encode())
+    for file in [*sorted(_FEATURES.glob("*.py")), Path(suspicion.__file__)]:
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]
 

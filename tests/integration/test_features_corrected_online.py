@@ -23,18 +23,24 @@ from tests.redis_server import redis_address
 MAY, JUNE = pd.Timestamp("2024-05-10", tz="UTC"), pd.Timestamp("2024-06-01 06:30", tz="UTC")
 NOW = JUNE + timedelta(days=2)
 SHOPPERS, ITEMS = ["ann", "bob", "cy", "dee"], ["u", "v", "w"]
-FIRST = [("ann", "u", "2024-04-20"), ("bob", "v", "2024-05-20"), ("bob", "u", "2024-05-21"), ("cy", "w", "2024-05-08")]
+FIRST: list[tuple[str, ...]] = [
+    ("ann", "u", "2024-04-20"),
+    ("bob", "v", "2024-05-20"),
+    ("bob", "u", "2024-05-21"),
+    ("cy", "w", "2024-05-08"),
+]
 
 
 def quiet(_line: str) -> None:
     """Nobody watches a test's progress."""
 
 
-def keep(settings: Settings, rows: list[tuple[str, str, str]]) -> Lake:
-    """Make the lake hold just these purchases."""
-    frame = pd.DataFrame(rows, columns=["shopper_id", "item_id", "event_time"])
+def keep(settings: Settings, rows: list[tuple[str, ...]]) -> Lake:
+    """Make the lake hold just these: shopper, item, time, and what happened (a purchase where it is not said)."""
+    columns = ["shopper_id", "item_id", "event_time", "event_type"]
+    frame = pd.DataFrame([(*row, "purchase")[:4] for row in rows], columns=columns)
     frame["event_time"] = pd.to_datetime(frame["event_time"], utc=True).astype("datetime64[us, UTC]")
-    frame = frame.assign(event_type="purchase", store_id="s", basket_id=frame["event_time"].astype(str), price=2.0)
+    frame = frame.assign(store_id="s", basket_id=frame["event_time"].astype(str), price=2.0)
     lake = Lake(settings.paths)
     name = f"interactions/{len(rows)}-{abs(hash(tuple(rows)))}.parquet"
     (lake.folder / "interactions").mkdir(parents=True, exist_ok=True)
@@ -43,7 +49,7 @@ def keep(settings: Settings, rows: list[tuple[str, str, str]]) -> Lake:
     return lake
 
 
-def run(settings: Settings, rows: list[tuple[str, str, str]], moments: list[pd.Timestamp], now: datetime = NOW) -> None:
+def run(settings: Settings, rows: list[tuple[str, ...]], moments: list[pd.Timestamp], now: datetime = NOW) -> None:
     materialise(settings, keep(settings, rows), as_of=moments, clock=FixedClock(now), progress=quiet)
 
 
@@ -65,7 +71,7 @@ def chosen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]
         yield load_settings(home=tmp_path / "home", online_store="redis", redis_url=address)
 
 
-def assert_as_after_a_clean_run(settings: Settings, rows: list[tuple[str, str, str]], folder: Path) -> None:
+def assert_as_after_a_clean_run(settings: Settings, rows: list[tuple[str, ...]], folder: Path) -> None:
     clean = load_settings(home=folder)
     run(clean, rows, [MAY, JUNE])
     ours, theirs = online(settings), online(clean)
@@ -76,8 +82,9 @@ def assert_as_after_a_clean_run(settings: Settings, rows: list[tuple[str, str, s
 def test_late_corrected_and_withdrawn_rows_end_online_as_after_a_clean_run(chosen: Settings, tmp_path: Path) -> None:
     run(chosen, FIRST, [MAY, JUNE])
     assert online(chosen)["shopper"]["recency_days"].notna().tolist() == [True, True, True, False]
-    # bob's two purchases were one, of another item; cy never bought; dee's purchase and one of ann's came late.
-    after = [FIRST[0], ("bob", "w", "2024-05-22"), ("dee", "u", "2024-05-02"), ("ann", "v", "2024-05-30")]
+    # bob's two purchases were one, of another item; cy had given back the only one; dee's and one of ann's came late.
+    after = [FIRST[0], ("bob", "w", "2024-05-22"), FIRST[3], ("cy", "w", "2024-05-09", "return")]
+    after += [("dee", "u", "2024-05-02"), ("ann", "v", "2024-05-30")]
     run(chosen, after, [MAY, JUNE], NOW + timedelta(hours=1))
     assert online(chosen)["shopper"]["recency_days"].notna().tolist() == [True, True, False, True]
     assert_as_after_a_clean_run(chosen, after, tmp_path / "clean")
