@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -174,6 +175,24 @@ def test_a_server_with_little_memory_reads_the_others_from_the_disk(tmp_path: Pa
             post(client, event(shopper, SNACKS[3], "purchase"))
         for shopper in ("new-7", "new-5", "new-6"):
             until(lambda found: found["live"], lambda shopper=shopper: slate(client, shopper))  # type: ignore[misc]
+
+
+def test_a_slate_that_may_not_wait_is_the_stored_one_and_a_later_one_counts_the_events(tmp_path: Path) -> None:
+    settings = shop_with(tmp_path, "personal_frequency").model_copy(update={"live_deadline_ms": 0.0})
+
+    def late(client: httpx.Client) -> float:
+        told = re.search(r"^facings_live_late_total (\S+)$", client.get("/metrics").text, re.MULTILINE)
+        assert told is not None
+        return float(told.group(1))
+
+    with served(settings) as base, httpx.Client(base_url=base, timeout=20) as client:
+        before, stored = late(client), slate(client, "shopper-12")
+        post(client, event("shopper-12", named(stored)[0], "purchase"))
+        given = []
+        until(lambda found: found["live"], lambda: given.append(slate(client, "shopper-12")) or given[-1])  # type: ignore[func-returns-value]
+        assert late(client) > before
+        assert all(named(found) == named(stored) for found in given if not found["live"])
+        assert named(given[-1])[0] != named(stored)[0]
 
 
 def test_who_is_forgotten_is_gone_from_memory_and_from_the_copied_model(tmp_path: Path) -> None:
