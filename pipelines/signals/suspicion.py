@@ -182,8 +182,9 @@ def find_suspicions(interactions: Sequence[Path], items: Sequence[Path], rules: 
             "equal_orders": [duck.execute(_EQUAL, {"alike": rules.equal_orders}).df()],
             "burst": [duck.execute(_BURST.format(group="item", join=""), asked).df()],
         }
-        named = duck.execute("SELECT count(maker_id) FROM items").fetchone()
-        if named is not None and named[0]:
+        # All of it: duckdb registers no table beside a result that was read in part.
+        ((named,),) = duck.execute("SELECT count(maker_id) FROM items").fetchall()
+        if named:
             makers = "LEFT JOIN (SELECT hash(item_id) AS item, hash(maker_id) AS maker FROM items) USING (item)"
             found["burst"].append(duck.execute(_BURST.format(group="maker", join=makers), asked).df())
         parts = [_part(part, reason) for reason, several in found.items() for part in several if len(part)]

@@ -15,8 +15,9 @@ import pytest
 from configs.clock import FixedClock
 from configs.errors import FacingsError
 from configs.settings import Settings, load_settings
+from features import live
 from features.store import FeatureStore
-from features.tables import TTL_DAYS, VIEWS
+from features.tables import LIVE_TTL_MINUTES, TTL_DAYS, VIEWS
 from tests.redis_server import Server, SmallRedis, redis_address
 
 NOON = pd.Timestamp("2024-06-01 12:00", tz="UTC")
@@ -51,6 +52,31 @@ def test_redis_and_sqlite_give_the_same_answer(chosen: Settings, tmp_path: Path)
         pd.testing.assert_frame_equal(redis.online(service, ids), sqlite.online(service, ids), check_exact=True)
     redis.close()
     sqlite.close()
+
+
+def test_what_is_pushed_is_the_same_in_redis_and_a_later_push_takes_its_place(chosen: Settings, tmp_path: Path) -> None:
+    moment = live.micros(NOON.to_pydatetime())
+
+    def rows(*kinds: str) -> pd.DataFrame:
+        state = [live.LiveEvent(moment - 9 + place, f"e{place}", kind, "x") for place, kind in enumerate(kinds)]
+        features = live.features_of(live.update((), state), moment, 30.0)
+        assert features is not None
+        return live.frame([("a", moment, features)])
+
+    found = []
+    for settings in (chosen, load_settings(home=tmp_path / "sqlite")):
+        store = FeatureStore(settings, clock=FixedClock(NOON.to_pydatetime()))
+        assert store.push("shopper_live", lambda: rows("view")) == 1
+        assert store.push("shopper_live", lambda: rows("view", "purchase")) == 1
+        found.append(store.online("shopper_live", ["a", "nobody"]))
+        store.close()
+    pd.testing.assert_frame_equal(*found, check_exact=True)
+    assert found[0]["session_purchases"].tolist()[0] == 1
+    late = FeatureStore(
+        chosen, clock=FixedClock((NOON + timedelta(minutes=LIVE_TTL_MINUTES, seconds=1)).to_pydatetime())
+    )
+    assert late.online("shopper_live", ["a"])["session_events"].isna().all()
+    late.close()
 
 
 def test_a_correction_at_the_same_moment_arrives_in_redis(chosen: Settings) -> None:

@@ -67,6 +67,12 @@ def test_what_is_flagged_at_a_moment_is_what_the_days_before_alone_give(
     pd.testing.assert_frame_equal(known.reset_index(drop=True), then[then["known_at"] <= cut].reset_index(drop=True))
 
 
+def test_a_shop_of_which_no_makers_are_known_is_looked_at_as_well(town: Path, tmp_path: Path) -> None:
+    pd.read_parquet(town / "items.parquet").drop(columns="maker_id").to_parquet(tmp_path / "items.parquet", index=False)
+    for items in ([tmp_path / "items.parquet"], []):
+        assert len(find_suspicions([town / "interactions.parquet"], items, RULES))
+
+
 def shopper(number: int) -> str:
     return f"account-{number}"
 
