@@ -38,7 +38,7 @@ def open_database(url: str, beside: Path) -> Iterator[Connection]:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter for a port that is no number
         raise UsageError(
             "The url is not a database URL; write e.g. sqlite:///shop.db or postgresql+psycopg://reader@host/shop."
         ) from None
@@ -54,7 +54,8 @@ def open_database(url: str, beside: Path) -> Iterator[Connection]:
                 connection.exec_driver_sql("BEGIN")  # its driver starts none for a SELECT
             yield connection
     except DBAPIError as error:
-        raise FacingsError(f"The database {shown(parsed)} does not answer: {_short(error)}; check its url.") from None
+        said = _short(error).replace(parsed.password or "\0", "…")  # a driver may show what it was given
+        raise FacingsError(f"The database {shown(parsed)} does not answer: {said}; check its url.") from None
     finally:
         engine.dispose()
 

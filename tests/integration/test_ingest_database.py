@@ -85,7 +85,7 @@ def test_the_url_comes_from_the_environment_and_its_password_is_never_told(
     told = ""
     for url in (
         "postgresql+nodriver://reader:hunter2@db.example/shop?password=hunter2", "hunter2", "odd://x:hunter2@y/z",
-        "sqlite:///nowhere.db?password=hunter2",
+        "sqlite:///nowhere.db?password=hunter2", "postgresql://x:hunter2@y:port/z",
     ):  # fmt: skip
         monkeypatch.setenv("SHOP_URL", url)
         outcome = facings("ingest", shop)
