@@ -29,7 +29,6 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-COMMAND = ".venv/bin/python benchmarks/ingest_growth.py --out benchmarks/results"
 SIZES = (3_000_000, 10_000_000, 30_000_000)
 CHUNK = 1_000_000
 DAYS = 365
@@ -185,7 +184,7 @@ def main() -> None:
 def _result(runs: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "benchmark": "ingest_growth",
-        "command": COMMAND,
+        "command": " ".join([".venv/bin/python benchmarks/ingest_growth.py", *sys.argv[1:]]),
         "date": datetime.now(UTC).date().isoformat(),
         "data": "synthetic",
         "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
