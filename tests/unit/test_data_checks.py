@@ -237,6 +237,15 @@ def test_an_accepted_price_change_is_the_new_normal(shop: Frames, accepted: Acce
     assert "price_level" not in {finding.code for finding in look(dearer, known)[1]}
 
 
+def test_a_feed_that_stands_still_warns_and_old_data_does_not(shop: Frames, accepted: Accepted) -> None:
+    def told(days: int) -> bool:
+        return "stalled" in {finding.code for finding in look(until(shop, DAYS - 7), accepted, days=days)[1]}
+
+    assert not told(DAYS - 7)
+    assert not told(DAYS - 7 + 6)  # Sundays are closed: a pause of two days is usual
+    assert told(DAYS - 7 + 7)
+
+
 def test_new_and_vanished_items_and_shifts_are_counted(shop: Frames, accepted: Accepted) -> None:
     moved = newest(lambda rows: rows.with_columns(pl.lit("new").alias("item_id")), 8)
     found, _ = look(moved(shop), accepted)

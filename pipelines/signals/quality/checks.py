@@ -14,14 +14,14 @@ from pipelines.signals.quality.prices import catalogue, prices
 from pipelines.signals.quality.profile import Accepted, Profile
 from pipelines.signals.quality.rows import columns_lost, duplicates, history, missing_values, quarantine, strangers
 from pipelines.signals.quality.shifts import shifted, shifts
-from pipelines.signals.quality.silence import event_types, stores_silent
+from pipelines.signals.quality.silence import event_types, stalled, stores_silent
 
 
 def compare(found: Profile, accepted: Accepted | None, rules: QualityRules) -> list[Finding]:
     """Return what is to be said, the gravest first; without an accepted run only the data's own days are compared."""
     known = accepted.changes if accepted else {}
     findings = [*quarantine(found, rules), *catalogue(found, accepted, rules), *columns_lost(found, accepted, rules)]
-    findings += history(found, accepted, rules)
+    findings += [*history(found, accepted, rules), *stalled(found, accepted, rules)]
     meta = found.meta
     if meta.window is None:
         findings.append(note("nothing", "There are no interactions yet.", "ingest a table of interactions"))

@@ -11,7 +11,7 @@ import polars as pl
 
 from configs.quality import QualityRules
 from pipelines.signals.quality.days import recent_days
-from pipelines.signals.quality.findings import SHOWN, Finding, count_told, more_told, note, stop_or_warn
+from pipelines.signals.quality.findings import SHOWN, Finding, Severity, count_told, more_told, note, stop_or_warn
 from pipelines.signals.quality.profile import Accepted, Profile
 
 
@@ -87,6 +87,27 @@ def stores_silent(found: Profile, accepted: Accepted | None, rules: QualityRules
         names = ", ".join(new[:SHOWN])
         sentence = f"{count_told(len(new), 'store')} had no sales in the days before: {names}{more_told(len(new))}."
         yield note("new_store", sentence, "nothing, if these stores opened or came back")
+
+
+def stalled(found: Profile, accepted: Accepted | None, rules: QualityRules) -> Iterator[Finding]:
+    """No event came for longer than the data ever paused, and it came in time before.
+
+    How far the newest event lay behind when a run was last accepted is what is usual: old data is never new.
+    """
+    latest, known = found.meta.latest, accepted.meta.latest if accepted else None
+    if accepted is None or latest is None or known is None:
+        return
+    days = found.volumes.filter(pl.col("day") > latest.date() - timedelta(days=rules.reference_days))["day"]
+    pauses = days.unique().sort().diff().dt.total_days().drop_nulls().to_list()
+    behind = (found.meta.at - latest) - (accepted.meta.at - known)
+    if behind > timedelta(days=rules.closed_days * max(pauses, default=1)):
+        yield Finding(
+            code="stalled",
+            severity=Severity.WARN,
+            sentence=f"The newest event is of {latest:%Y-%m-%d %H:%M} UTC; that is {behind.days} days further back "
+            "than when a run was last accepted.",
+            advice="the feed stands still: look whether its files still come",
+        )
 
 
 def event_types(found: Profile, rules: QualityRules) -> Iterator[Finding]:
