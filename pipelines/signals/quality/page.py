@@ -17,6 +17,7 @@ from pipelines.signals.quality.profile import Accepted, Profile
 from pipelines.signals.quality.shifts import Shift, distributions, shifts, turnover
 from pipelines.signals.quality.silence import silent_stores
 from pipelines.signals.quality.statistics import EDGES, Counts
+from pipelines.signals.suspicion import REASONS
 from pipelines.training.document import document, table
 from pipelines.training.plots import days, outlines
 
@@ -44,9 +45,14 @@ def data_page(
     findings: Sequence[Finding],
     rules: QualityRules,
     *,
+    flagged: Mapping[str, int] | None = None,
     by_hand: Sequence[Mapping[str, object]] = (),
 ) -> str:
-    """Return the page; `by_hand` are the acceptances that persons noted: at, reason, findings."""
+    """Return the page.
+
+    `flagged` counts rows by what makes them hardly real; `by_hand` are the acceptances that persons noted: at, reason,
+    findings.
+    """
     gravest = findings[0].severity if findings else Severity.NOTE
     mark, verdict = _VERDICTS[gravest]
     parts = [
@@ -61,6 +67,7 @@ def data_page(
         *_shifts(found),
         *_items(found, accepted),
         *_stores(found, rules),
+        *_flagged(flagged or {}),
         *_by_hand(by_hand),
     ]
     return document(f"Data report: {verdict}", parts, style=_STYLE)
@@ -228,6 +235,14 @@ def _names(found: Profile) -> list[str]:
         ).rows()
     ]
     return [table("Values whose share of the rows moved most", ["value", "before", "now", "difference"], rows)]
+
+
+def _flagged(flagged: Mapping[str, int]) -> list[str]:
+    if not flagged:
+        return []
+    rows = [[REASONS.get(reason, reason), f"{count:,}"] for reason, count in sorted(flagged.items())]
+    told = "<p>Rows that are hardly real: kept, and not counted in training, features and best-sellers.</p>"
+    return ["<h2>Flagged rows</h2>", told, table("Rows by reason", ["reason", "rows"], rows)]
 
 
 def _by_hand(noted: Sequence[Mapping[str, object]]) -> list[str]:

@@ -27,6 +27,7 @@ from pipelines.signals.quality.store import (
     page_path,
 )
 from pipelines.signals.quarantine import read_quarantine
+from pipelines.signals.suspicion import count_flagged, suspicions
 from pipelines.snapshot import refresh_shop
 from state.acceptances import note_acceptance, noted_acceptances
 from state.engine import open_engine
@@ -65,7 +66,8 @@ def _checked(settings: Settings, lake: Lake, clock: Clock) -> DataReport:
     home = settings.paths
     rules = load_quality_rules(settings.quality_rules)
     manifest = lake.manifest()
-    facts = [_VERSION, lake.fingerprint(), manifest.quarantine, accepted_name(home), rules.model_dump(mode="json")]
+    told = [rules.model_dump(mode="json"), settings.suspicion.model_dump(mode="json")]
+    facts = [_VERSION, lake.fingerprint(), manifest.quarantine, accepted_name(home), told]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     page = page_path(home, key)
     known = newest_report(home)
@@ -89,7 +91,8 @@ def _checked(settings: Settings, lake: Lake, clock: Clock) -> DataReport:
     )  # fmt: skip
     keep_profile(home, key, found)
     by_hand = noted_acceptances(open_engine(settings.state_uri))
-    content = data_page(found, before, findings, rules, by_hand=by_hand)
+    flagged = count_flagged(lake, suspicions(settings, lake))
+    content = data_page(found, before, findings, rules, flagged=flagged, by_hand=by_hand)
     write_atomic(page, content)
     write_atomic(home.reports / LATEST, content)
     keep_report(home, report)
