@@ -32,6 +32,7 @@ VERBS = {
     "history": ("cli.history", "Show what served when."),
     "serve": ("cli.serve", "Serve offers, screens and events over HTTP."),
     "explain": ("cli.explain", "Tell of one recommendation what was shown, why, and what it led to."),
+    "attribution": ("cli.attribution", "Join what was shown to what it led to."),
     "token": ("cli.token", "Make and revoke tokens for devices and services."),
     "enrol": ("cli.enrol", "Enrol a shopper's face, with consent."),
     "identify": ("cli.identify", "Say who, if anybody enrolled, is on a photograph."),

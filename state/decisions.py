@@ -7,6 +7,7 @@ to be acknowledged must not wait for it. Commits may be lost in a power cut, nev
 from __future__ import annotations
 
 import secrets
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,8 +40,8 @@ _decisions = Table(
     Column("recommendation_id", String(32), primary_key=True, comment="begins with the time: see new_id"),
     Column("decided_at", BigInteger, nullable=False, comment="microseconds since 1970, UTC"),
     Column("shopper", String(64), nullable=True, comment="keyed hash, hex; null: for nobody in particular"),
-    Column("answer", LargeBinary, nullable=False, comment="JSON: what was asked and what was answered"),
-    Column("seen", LargeBinary, nullable=False, comment="what the decision read"),
+    Column("answer", LargeBinary, nullable=False, comment="JSON in zlib: what was asked and what was answered"),
+    Column("seen", LargeBinary, nullable=False, comment="in zlib: what the decision read"),
 )
 Index(
     "decisions_by_shopper",
@@ -57,6 +58,7 @@ _parts = Table(
     Column("body", LargeBinary, nullable=False),
 )
 _CHUNK = 64  # rows of a statement: what prepares them holds the interpreter, and requests wait for that
+_PACKED, _LEVEL = ("answer", "seen"), 1  # zlib
 _DAY = 86_400_000_000
 PartKey = tuple[int, str]
 
@@ -94,10 +96,10 @@ def append_decisions(engine: Engine, rows: Sequence[Row], parts: Sequence[tuple[
     upsert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
     with engine.begin() as connection:
         for (day, digest), body in parts:
-            part = {"day": day, "digest": digest, "body": body}
+            part = {"day": day, "digest": digest, "body": zlib.compress(body, _LEVEL)}
             connection.execute(upsert(_parts).values(part).on_conflict_do_nothing())
         for start in range(0, len(rows), _CHUNK):
-            connection.execute(insert(_decisions), [vars(row) for row in rows[start : start + _CHUNK]])
+            connection.execute(insert(_decisions), [_packed(row) for row in rows[start : start + _CHUNK]])
 
 
 def read_decision(engine: Engine, recommendation_id: str) -> Row | None:
@@ -106,14 +108,14 @@ def read_decision(engine: Engine, recommendation_id: str) -> Row | None:
         found = connection.execute(
             select(_decisions).where(_decisions.c.recommendation_id == recommendation_id)
         ).mappings()
-        return next((Row(**row) for row in found), None)
+        return next((Row(**{**row, **{name: zlib.decompress(row[name]) for name in _PACKED}}) for row in found), None)
 
 
 def read_parts(engine: Engine, keys: Iterable[PartKey]) -> dict[PartKey, bytes]:
     """Return those of these parts that are there."""
     query = select(_parts).where(tuple_(_parts.c.day, _parts.c.digest).in_(list(keys)))
     with engine.connect() as connection:
-        return {(row.day, row.digest): row.body for row in connection.execute(query)}
+        return {(row.day, row.digest): zlib.decompress(row.body) for row in connection.execute(query)}
 
 
 def answers_between(engine: Engine, since: datetime, until: datetime) -> Iterator[tuple[str, int, bytes]]:
@@ -126,7 +128,7 @@ def answers_between(engine: Engine, since: datetime, until: datetime) -> Iterato
     )
     with engine.connect() as connection:
         for row in connection.execution_options(yield_per=1000).execute(query):
-            yield row.recommendation_id, row.decided_at, row.answer
+            yield row.recommendation_id, row.decided_at, zlib.decompress(row.answer)
 
 
 def erase_decisions(engine: Engine, pseudonym: str) -> int:
@@ -149,6 +151,11 @@ def prune_decisions(engine: Engine, before: datetime, *, limit: int = 1000) -> i
 def part_day(moment: datetime) -> int:
     """The day under which parts of a decision of this moment are kept."""
     return int(moment.timestamp() * 1_000_000) // _DAY
+
+
+def _packed(row: Row) -> dict[str, object]:
+    """The row as it is kept. Compressing lets other threads run meanwhile, and halves what is written."""
+    return {**vars(row), **{name: zlib.compress(getattr(row, name), _LEVEL) for name in _PACKED}}
 
 
 def _first_id(moment: datetime) -> str:

@@ -105,6 +105,9 @@ def attribution(
     events = lake.scan("interactions")
     waiting = [{**dict.fromkeys(_USED), **row, "event_time": datetime.fromisoformat(row["event_time"])} for row in more]
     if waiting:
+        ids = pl.Series([row.get("event_id") for row in waiting], dtype=pl.String)
+        taken = set(events.filter(pl.col("event_id").is_in(ids.implode())).select("event_id").collect()["event_id"])
+        waiting = [row for row in waiting if row.get("event_id") not in taken]  # an ingest has just had them
         kinds = {"event_time": _TIME, "quantity": pl.Float64(), "price": pl.Float64()}
         extra = pl.DataFrame(waiting, schema={name: kinds.get(name, pl.String()) for name in _USED})
         events = pl.concat([events.select(_USED), extra.lazy()])

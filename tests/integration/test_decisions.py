@@ -19,7 +19,7 @@ from pipelines import snapshot
 from pipelines.forget import forget
 from pipelines.offers.decision_log import DecisionLog
 from pipelines.offers.replay import find_record, replay
-from pipelines.signals.ingest import ingest
+from pipelines.signals.ingest import ingest, ingest_events
 from pipelines.signals.lake import Lake
 from state.decisions import Row, answers_between, append_decisions, open_decisions, prune_decisions, read_decision
 from state.engine import open_engine
@@ -142,6 +142,17 @@ def test_the_chain_from_a_slate_to_a_purchase_is_told_by_the_command(
     assert first["scan_time"] and not first["tap_time"] and first["quantity"] == 0
     assert second["tap_time"] and second["purchase_time"] and (second["quantity"], second["revenue"]) == (2, 250)
     assert told["saw"][0]["level"] == "shopper" and told["saw"][0]["best"][0]["item_id"] == shown[0]
+    late = END + timedelta(hours=1)
+    ingest_events(waiting, shop.paths, clock=FixedClock(late), settings=shop)  # in the lake it is the same
+    out = shop.home / "attributed.parquet"
+    span = ("--since", (END - timedelta(hours=1)).isoformat(), "--until", late.isoformat())
+    totals = facings("attribution", *span, "--out", out, "--json").told
+    assert (totals["decisions"], totals["scan"], totals["tap"], totals["purchase"]) == (3, 3, 1, 1)
+    assert (totals["quantity"], totals["revenue"], totals["returned"]) == (2, 250, 0)
+    assert pl.read_parquet(out).filter(pl.col("quantity") > 0)["item_id"].to_list() == [shown[1]]
+    assert "--since" in facings("attribution", "--since", "2099-01-01").sentence
+    again = facings("explain", slate["recommendation_id"], "--json").told  # waits still, and is in the lake as well
+    assert [item["led_to"] for item in again["items"]] == [item["led_to"] for item in told["items"]]
     assert "agrees, bit for bit" in facings("explain", slate["recommendation_id"]).out
     assert "no decision" in facings("explain", "f" * 32).sentence
 
