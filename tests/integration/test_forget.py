@@ -31,6 +31,7 @@ from pipelines.signals.lake import Lake
 from pipelines.signals.materialise import materialise
 from pipelines.signals.quarantine import read_quarantine
 from pipelines.slates_snapshot import Slates
+from state.decisions import Row, append_decisions, open_decisions
 from state.engine import open_engine
 from state.events import append_events, waiting_events
 from state.files import write_atomic
@@ -87,6 +88,11 @@ def full_home(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (home.snapshots / "slates" / ".draft-of-a-killed-job" / "slates.mdb").write_text(ZEBRA)
     rows = [{"event_id": f"e{name}", "shopper_id": name, "item_id": "item-01"} for name in (ZEBRA, "shopper-04")]
     append_events(open_engine(settings.state_uri), rows, END)
+    seen = Row("0" * 32, 0, pseudonym(ZEBRA, secret(home, "pseudonym")), b"{}", b"")
+    append_decisions(open_decisions(settings.decisions_uri), [seen], [])
+    home.suspicions.mkdir(exist_ok=True)
+    flags = pd.DataFrame({"shopper_id": [ZEBRA], "reason": ["burst"]})
+    flags.to_parquet(home.suspicions / "flags.parquet")
     pixels = _pixels(enrol_picture())
     enrol(home, open_consents(settings), FaceReader(1), [("portrait", pixels)], shopper_id=ZEBRA, clock=CLOCK)
     return home.root
@@ -112,7 +118,18 @@ def test_no_byte_of_the_id_is_left_and_the_receipt_says_what_went(settings: Sett
     receipt = forget(settings, ZEBRA, clock=CLOCK, progress=quiet)
     assert holds(home.root, ZEBRA) == []
     assert ZEBRA not in receipt.model_dump_json()
-    for place in ("consent", "vault", "lake", "quarantine", "features", "models", "lists", "snapshots", "events"):
+    for place in (
+        "consent",
+        "vault",
+        "lake",
+        "quarantine",
+        "features",
+        "models",
+        "lists",
+        "snapshots",
+        "events",
+        "decisions",
+    ):
         assert receipt.erased[place] > 0, place
     assert receipt.erased["models"] == 2
     (kept,) = receipts_of(open_engine(settings.state_uri), receipt.shopper_hash)
@@ -202,6 +219,7 @@ STEPS = [
     "remember_forgotten",
     "forget_in_snapshots",
     "erase_events",
+    "erase_decisions",
     "erase_in_lake",
     "_features",
     "forget_in_models",
