@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from configs.clock import Clock, ReplayClock, SystemClock
 from configs.errors import UsageError
@@ -95,6 +95,10 @@ def load_settings(**overrides: object) -> Settings:
     """
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
+    except SettingsError as error:  # names the field, never the value
+        raise UsageError(
+            f"A setting is not the JSON that it should be: {error}; correct it in the environment."
+        ) from None
     except ValidationError as error:
         first = error.errors()[0]
         name = "FACINGS_" + "_".join(str(part) for part in first["loc"]).upper()

@@ -13,6 +13,8 @@ import pytest
 from configs.clock import FixedClock
 from configs.settings import Settings, load_settings
 from configs.suspicion import SuspicionRules
+from features.compute import COMPUTE
+from features.history import History
 from pipelines.offers.view import open_view
 from pipelines.signals.ingest import ingest
 from pipelines.signals.lake import Lake
@@ -110,6 +112,23 @@ def test_fake_purchases_stay_in_the_lake_and_move_neither_training_nor_best_sell
         assert ours == theirs
     off = settings.model_copy(update={"suspicion": SuspicionRules(on=False)})
     assert len(what_counts(off, lake, bought, end)) == len(bought)
+
+
+def test_features_are_those_of_the_shop_without_the_fakes_once_these_are_known(tmp_path: Path) -> None:
+    honest = ingest_shop(write_small_shop(tmp_path / "honest"), tmp_path / "h")
+    settings = ingest_shop(brushed(write_small_shop(tmp_path / "shop")), tmp_path / "home")
+    lake, end = Lake(settings.paths), pd.Timestamp(END)
+    flags = suspicions(settings, lake)
+    assert flags["known_at"].nunique() == 1
+    with (
+        History(lake.paths("interactions"), doubts=flags) as ours,
+        History(Lake(honest.paths).paths("interactions")) as theirs,
+    ):
+        for name in ("shopper", "item", "store", "shopper_item"):
+            for moment in (flags["known_at"][0], end):
+                pd.testing.assert_frame_equal(COMPUTE[name](ours, moment), COMPUTE[name](theirs, moment))
+        early = flags["known_at"][0] - timedelta(microseconds=1)
+        assert len(COMPUTE["shopper"](ours, early)) == len(COMPUTE["shopper"](theirs, early)) + 12
 
 
 def best(settings: Settings, level: str) -> list[str]:
