@@ -8,7 +8,6 @@ server, however that ends.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import time
 from multiprocessing.connection import wait
@@ -24,7 +23,6 @@ from state.engine import open_engine
 from state.files import exclusive
 
 _AGAIN_SECONDS = 2.0
-_NICE = 5  # what is asked for now goes before what is written for later
 _CONTEXT = multiprocessing.get_context("spawn")
 
 
@@ -67,7 +65,6 @@ def _push_until_alone(settings: Settings, took: Synchronized[float], parent: int
     engine = open_engine(settings.state_uri)
     follower = LiveFollower(engine, secret(settings.paths, "pseudonym"), LiveStates(settings.live_shoppers))
     pusher = LivePusher(settings, follower, settings.clock())
-    os.nice(_NICE)
     pusher.open()
     while not wait([parent], timeout=0 if pusher.behind else POLL_SECONDS):
         started = time.monotonic()
