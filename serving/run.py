@@ -57,9 +57,12 @@ def run_server(
         _load(config)
         gc.collect()
         gc.freeze()  # what was imported stays for good: collections between requests need not walk it
-        with _pushing(settings):
-            progress(f"Serving on {address} (stop with Ctrl-C)")
-            Server(config, app.state.services).run(sockets=[listening])
+        try:
+            with _pushing(settings):
+                progress(f"Serving on {address} (stop with Ctrl-C)")
+                Server(config, app.state.services).run(sockets=[listening])
+        finally:
+            gc.unfreeze()  # libraries tell at the end of a process of what could not be collected
 
 
 @contextmanager

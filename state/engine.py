@@ -41,7 +41,8 @@ def open_engine(uri: str, tables: MetaData = metadata, *, synchronous: Literal["
         ) from None
     if url.drivername.startswith("sqlite") and url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, pool_pre_ping=True)
+    # Without it the text of an error holds the statement's values, and with them ids of shoppers.
+    engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", partial(_tune_sqlite, synchronous=synchronous))
     package = import_module("state")

@@ -135,8 +135,9 @@ class LiveFollower:
 
     def recall(self, shopper_id: str) -> None:
         """Bring a shopper who made room back into memory."""
-        if not self.gone([shopper_id]):
-            self.states.take(events_of_shopper(self._engine, shopper_id, KEPT_EVENTS))
+        self.states.take(events_of_shopper(self._engine, shopper_id, KEPT_EVENTS))
+        if self.gone([shopper_id]):  # after reading, as in `catch_up`
+            self.states.remove([shopper_id])
 
     def gone(self, shoppers: Iterable[str]) -> set[str]:
         """Those who were forgotten."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -17,6 +19,8 @@ from configs.settings import Settings, load_settings
 from features import live
 from features.store import FeatureStore
 from pipelines.signals.live import LiveFollower, LivePusher, LiveStates
+from serving import push
+from serving.push import PushProcess
 from state.engine import Engine, open_engine
 from state.events import append_events
 from state.forgotten import remember_forgotten
@@ -115,3 +119,29 @@ def test_who_is_forgotten_leaves_no_row_and_none_is_pushed_again(scene: Scene) -
     assert pd.isna(scene.online("eve-who-leaves")["session_events"]) and scene.online("fay")["session_events"] == 1
     database = scene.settings.paths.features / "online.db"
     assert b"eve-who-leaves" not in database.read_bytes()
+
+
+def test_a_killed_push_is_started_again_and_ends_with_its_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push, "_AGAIN_SECONDS", 0.01)
+    beside = PushProcess(load_settings(home=tmp_path / "home"))
+    beside.start()
+    try:
+        first = pushing(None)
+        first.kill()
+        pushing(first.pid)
+    finally:
+        beside.stop()
+    assert not multiprocessing.active_children()
+
+
+def pushing(before: int | None) -> multiprocessing.process.BaseProcess:
+    """The process that pushes, once it is another one than `before`."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        for child in multiprocessing.active_children():
+            if child.name == "live-features" and child.pid != before:
+                return child
+        time.sleep(0.02)
+    raise AssertionError("nothing pushes")

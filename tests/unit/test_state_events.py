@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from state.engine import open_engine
 from state.events import (
@@ -156,3 +157,10 @@ def test_every_write_reaches_the_disk_before_it_is_acknowledged(engine: Engine) 
     with engine.connect() as connection:
         assert connection.execute(text("PRAGMA synchronous")).scalar() == 2  # FULL
         assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+
+
+def test_the_text_of_a_refused_statement_holds_no_value(engine: Engine) -> None:
+    with pytest.raises(SQLAlchemyError) as refused, engine.begin() as connection:
+        connection.execute(text("INSERT INTO events (event_id, shopper_id) VALUES (:event, :who)"), {
+            "event": "e", "who": "ann-of-the-shop"})  # fmt: skip
+    assert "ann-of-the-shop" not in str(refused.value)
