@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     clock_skew_seconds: float = Field(300.0, ge=0, description="how far in the future an event's time may lie")
 
     live_deadline_ms: float = Field(
-        50.0, ge=0, description="how long a slate waits for what the shopper did since the last training to count"
+        100.0, ge=0, description="how long a slate waits for what the shopper did since the last training to count"
     )
     live_shoppers: int = Field(
         100_000, ge=1, description="shoppers whose newest events a server holds in memory; of others it reads the disk"

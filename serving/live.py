@@ -23,6 +23,7 @@ from serving.metrics import LIVE_FAILED, LIVE_LATE, LIVE_SECONDS, LIVE_SHOPPERS
 _LOG = logging.getLogger("facings.serving")
 _KEPT = 10_000  # shoppers whose candidates are kept
 _WAITING = 64  # computations that may wait; more would be late anyway
+_AHEAD = 4  # where no more than so many shoppers did something at once, their candidates are made before anybody asks
 _Key = tuple[str, int, int]  # shopper, the view's fold-in, the version of what is known
 
 
@@ -45,6 +46,7 @@ class Live:
         self._pending: dict[_Key, Future[None]] = {}
         self._submitting = threading.Lock()
         self._woken, self._stopping = threading.Event(), False
+        self._view: View | None = None
         self._since: float | None = None
         self._forgotten = 0
         self._thread = threading.Thread(target=self._follow, name="live", daemon=True)
@@ -67,9 +69,10 @@ class Live:
         self._woken.set()
 
     def warm(self, view: View) -> None:
-        """Load the view's model, so that no request waits for it."""
+        """Take the view for what is made ahead, and rehearse its model, so that no request waits for a first time."""
+        self._view = view
         if view.fold_in is not None and not self._stopping:
-            self._pool.submit(self._guarded, view.fold_in.model)
+            self._pool.submit(self._guarded, view.fold_in.rehearse)
 
     def knows(self, view: View, shopper_id: str | None) -> bool:
         """Whether anything that this shopper did may count; costs a look into a table in memory."""
@@ -170,6 +173,9 @@ class Live:
         if self._follower.forgotten != self._forgotten:
             self._forgotten = self._follower.forgotten
             self._ready = {}
+        if self._view is not None and len(changed) + len(self._pending) <= _AHEAD:
+            for shopper in changed:
+                self._begun(self._view, shopper)
 
     def _failed(self, error: Exception) -> None:
         LIVE_FAILED.inc()

@@ -50,18 +50,31 @@ class FoldIn:
                 self._model = load(self._folder)
             return self._model
 
+    def rehearse(self) -> None:
+        """Load the model and fold a stranger's event in once: what a first time costs is then paid.
+
+        Raises:
+            UsageError, FacingsError: as `candidates`.
+        """
+        model = self.model()
+        for item in model.item_ids[self._to_shop >= 0][:1]:
+            moment = model.as_of.to_pydatetime()
+            self.candidates("", (LiveEvent(micros(moment), "", "view", str(item)),), moment)
+
     def candidates(self, shopper_id: str, state: State, now: datetime) -> Ranked | None:
         """A shopper's candidates by their newest events; None: no event tells the model anything new.
 
-        Only events since the moment of training count. What was bought within the last day goes to the end: they have
-        it.
+        Of a shopper whose history the model has, only events since the moment of training count; of any other, all
+        do. What was bought within the last day goes to the end: they have it.
 
         Raises:
             UsageError: a part of the model cannot fold in.
             FacingsError: the model is damaged.
         """
         model = self.model()
-        events = self._events(shopper_id, state, micros(model.as_of.to_pydatetime()))
+        row = model.shopper_ids.get_indexer(pd.Index([shopper_id]))[0]
+        known = row >= 0 and model.history.indptr[row] < model.history.indptr[row + 1]
+        events = self._events(shopper_id, state, micros(model.as_of.to_pydatetime()) if known else 0)
         if not model.item_ids.isin(events["item_id"]).any():
             return None
         moment = max(pd.Timestamp(now), events["event_time"].max())

@@ -86,6 +86,11 @@ def test_a_shopper_of_whom_nothing_is_known_gets_a_slate_of_their_own_after_a_fe
     assert len(set(named(after)) & set(SNACKS)) > len(set(named(before)) & set(SNACKS))
 
 
+def test_of_a_stranger_what_was_before_the_training_counts_too(client: httpx.Client) -> None:
+    post(client, *(event("new-2", item, "view", -900.0 + place) for place, item in enumerate(SNACKS[:4], 1)))
+    assert until(lambda found: found["live"], lambda: slate(client, "new-2"))["fallback"] is None
+
+
 def test_what_a_known_shopper_looks_at_moves_their_discoveries(client: httpx.Client) -> None:
     def new(found: dict[str, Any]) -> list[str]:
         repeats = {Reason.BOUGHT_BEFORE, Reason.DUE_AGAIN}
@@ -187,7 +192,8 @@ def test_a_slate_that_may_not_wait_is_the_stored_one_and_a_later_one_counts_the_
 
     with served(settings) as base, httpx.Client(base_url=base, timeout=20) as client:
         before, stored = late(client), slate(client, "shopper-12")
-        post(client, event("shopper-12", named(stored)[0], "purchase"))
+        others = [event(f"shopper-{number}", SNACKS[0], "view") for number in range(20, 26)]  # too many to look ahead
+        post(client, event("shopper-12", named(stored)[0], "purchase"), *others)
         given = []
         until(lambda found: found["live"], lambda: given.append(slate(client, "shopper-12")) or given[-1])  # type: ignore[func-returns-value]
         assert late(client) > before
