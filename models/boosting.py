@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Fewer rows are not sampled: a share of one row is none, which LightGBM refuses.
 _LEAST_TO_SAMPLE = 100
+# Of fewer rows threads cost more than they bring: they meet at each leaf, and on a busy machine wait for each other.
+_FEW_ROWS = 200_000
 Objective = Literal["lambdarank", "binary"]
 
 
@@ -43,7 +45,7 @@ class Boosting:
         seed: int = 0,
         threads: int = 0,
     ) -> Self:
-        """Train trees; the same rows, parameters, seed and number of threads give the same model.
+        """Train trees; the same rows, parameters and seed give the same model.
 
         Args:
             features: shape (rows, features); NaN: not known.
@@ -53,7 +55,7 @@ class Boosting:
             groups: rows of each list, in order, summing to `rows`; lambdarank needs it, binary ignores it.
             parameters: LightGBM's own, over the defaults here.
             seed: of sampling rows and features.
-            threads: 0: as many as the machine has.
+            threads: 0: as many as the machine has, or one where rows are few; the number does not change the trees.
 
         Raises:
             FacingsError: there is no row, groups do not add up, or LightGBM is not installed or refuses a parameter.
@@ -70,7 +72,7 @@ class Boosting:
             "deterministic": True,
             "force_row_wise": True,
             "seed": seed,
-            "num_threads": threads,
+            "num_threads": _threads(len(features), threads),
             **dict(parameters or {}),
         }
         if len(features) < _LEAST_TO_SAMPLE:
@@ -91,7 +93,9 @@ class Boosting:
         """Score rows: a rank score, or a probability for binary; shape (rows,)."""
         if not len(features):
             return np.zeros(0)
-        found: FloatArray = np.asarray(self._booster.predict(features, num_threads=threads), dtype=np.float64)
+        found: FloatArray = np.asarray(
+            self._booster.predict(features, num_threads=_threads(len(features), threads)), dtype=np.float64
+        )
         return found
 
     def gains(self) -> FloatArray:
@@ -115,6 +119,10 @@ class Boosting:
             return cls(lightgbm.Booster(model_str=np.asarray(array, dtype=np.uint8).tobytes().decode()))
         except (lightgbm.basic.LightGBMError, UnicodeDecodeError):
             raise FacingsError("The model's trees are damaged; train again with `facings retrain`.") from None
+
+
+def _threads(rows: int, asked: int) -> int:
+    return 1 if not asked and rows < _FEW_ROWS else asked
 
 
 def _library() -> Any:

@@ -17,8 +17,6 @@ from models.dataset import FloatArray
 from models.ranking_features.windows import Examples
 
 Float32Array = npt.NDArray[np.float32]
-# Below, threads cost more than they bring.
-_FEW_ROWS = 50_000
 
 
 class Trees(BaseModel):
@@ -68,7 +66,6 @@ class Forest:
                 groups=examples.groups,
                 parameters=parameters,
                 seed=seed + number,
-                threads=_threads(examples.table.values),
             )
 
         return cls(
@@ -79,13 +76,13 @@ class Forest:
 
     def log_odds(self, rows: Float32Array) -> FloatArray:
         """Mean log odds of each row; shape (rows,)."""
-        chances = [np.clip(model.predict(rows, threads=_threads(rows)), 1e-12, 1 - 1e-12) for model in self._binary]
+        chances = [np.clip(model.predict(rows), 1e-12, 1 - 1e-12) for model in self._binary]
         mean: FloatArray = np.mean([np.log(chance / (1 - chance)) for chance in chances], axis=0).astype(np.float64)
         return mean
 
     def order(self, rows: Float32Array) -> FloatArray:
         """Mean rank score of each row, higher is better; shape (rows,)."""
-        scores = [model.predict(rows, threads=_threads(rows)) for model in self._ranking]
+        scores = [model.predict(rows) for model in self._ranking]
         mean: FloatArray = np.mean(scores, axis=0).astype(np.float64)
         return mean
 
@@ -95,7 +92,3 @@ class Forest:
         shares = np.mean([gain / max(float(gain.sum()), 1e-12) for gain in gains], axis=0)
         order = np.argsort(-shares, kind="stable")
         return {self._names[place]: float(shares[place]) for place in order}
-
-
-def _threads(rows: Float32Array) -> int:
-    return 1 if len(rows) < _FEW_ROWS else 0

@@ -50,7 +50,7 @@ class NextBasketConfig(RecommenderConfig):
     rows_in_leaf: int = Field(100, ge=1, description="fewest rows of a leaf")
     features_share: float = Field(0.5, gt=0, le=1, description="share of features that a tree may use")
     truncation: int = Field(20, ge=1, description="places that LambdaRank cares for")
-    threads: int = Field(0, ge=0, description="0: as many as the machine has")
+    threads: int = Field(0, ge=0, description="0: as many as the machine has, one where rows are few")
 
 
 class NextBasket(Recommender):
