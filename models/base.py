@@ -322,8 +322,8 @@ class Recommender(ABC):
         """As `_explain`, for lists made from newest events: what these bought or watched is told, too."""
         reasons = np.full(columns.shape, str(Reason.SIMILAR_TASTE), dtype=object)
         about = np.full(columns.shape, "", dtype=object)
-        had = np.array([len(bought_by(self.history, row)) > 0 for row in shopper_rows], dtype=bool)
-        reasons[had], about[had] = self._explain(shopper_rows[had], columns[had])
+        known = shopper_rows >= 0
+        reasons[known], about[known] = self._explain(shopper_rows[known], columns[known])
         for line, own in enumerate(events):
             repeat = np.isin(reasons[line], (str(Reason.BOUGHT_BEFORE), str(Reason.DUE_AGAIN)))
             seen = np.isin(columns[line], own.items[own.watched]) & ~repeat

@@ -62,11 +62,17 @@ class WatchOnly:
         shown = (column >= 0) & (value > 0)
         return sparse.coo_matrix((value[shown], (row[shown], column[shown])), shape=slates.shape).tocsr()
 
-    def set_reasons(self, reasons: npt.NDArray[np.object_], shopper_rows: IntArray, columns: IntArray) -> None:
-        """Write the reasons of those whom it serves over what is there."""
+    def set_reasons(
+        self,
+        codes: npt.NDArray[np.object_],
+        about: npt.NDArray[np.object_],
+        shopper_rows: IntArray,
+        columns: IntArray,
+    ) -> None:
+        """Write the reasons of those whom it serves, and what each is about, over what is there."""
         lines = self._lines(shopper_rows)
         if self._model is not None and len(lines):
-            reasons[lines] = self._model._reasons(shopper_rows[lines], columns[lines])
+            codes[lines], about[lines] = self._model._explain(shopper_rows[lines], columns[lines])
 
     def _lines(self, shopper_rows: IntArray) -> IntArray:
         if self._model is None:

@@ -280,8 +280,9 @@ class Ranker(Recommender):
     ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
         """By the evidence; where there is none, the fallback's reason, which says whether an item is just popular."""
         otherwise = self._fallback._reasons(shopper_rows, columns)
-        self._watch_only.set_reasons(otherwise, shopper_rows, columns)
-        return self._evidence.reasons(self.history, self.item_ids, shopper_rows, columns, otherwise)
+        codes, about = self._evidence.reasons(self.history, self.item_ids, shopper_rows, columns, otherwise)
+        self._watch_only.set_reasons(codes, about, shopper_rows, columns)
+        return codes, about
 
     def _cold_reasons(self, attributes: pd.DataFrame, columns: IntArray) -> npt.NDArray[np.object_]:
         return self._fallback._cold_reasons(attributes, columns)

@@ -116,12 +116,18 @@ def test_what_serves_by_default_gives_watchers_these_lists_and_others_what_they_
     lists = model.recommend(place.watch_only, 10, explain=True)
     ours = trained().recommend(place.watch_only, 10, explain=True)
     assert lists["item_id"].tolist() == ours["item_id"].tolist()
-    assert (lists["reason"] == Reason.WATCHED).sum() == (ours["reason"] == Reason.WATCHED).sum() > 0
+    told = ["shopper_id", "item_id", "reason", "about"]
+    pd.testing.assert_frame_equal(lists[told], ours[told])
+    assert {Reason.WATCHED, Reason.POPULAR_IN_NEIGHBOURHOOD} <= set(lists["reason"])
     buyers = [shopper for shopper in dataset.interactions["shopper_id"].unique() if shopper not in place.watch_only]
     without = create(name, {**config, "watched": None}).fit(dataset, seed=1)
     pd.testing.assert_frame_equal(model.recommend(buyers, 10), without.recommend(buyers, 10))
     now = pd.DataFrame({"shopper_id": place.watch_only[:1], "item_id": ["item-000"], "event_time": [CUT]})
-    folded = model.fold_in(now.assign(event_type="view"), 10)
+    folded = model.fold_in(now.assign(event_type="view"), 10, explain=True)
+    named = ours[ours["shopper_id"] == place.watch_only[0]].set_index("item_id")[["reason", "about"]]
+    both = folded[folded["item_id"].isin(named.index)].set_index("item_id")[["reason", "about"]]
+    assert both["reason"].tolist() == named.loc[both.index, "reason"].tolist()
+    assert both["about"].tolist() == named.loc[both.index, "about"].tolist()
     if name == "ranker":  # what happens now moves the list, and what was watched stays in it
         assert len(set(folded["item_id"]) & set(lists["item_id"][:10])) >= 3
     model.save(tmp_path / "model")
