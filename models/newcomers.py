@@ -23,6 +23,7 @@ from models.vocabulary import PATH_COLUMN
 _RECENT = (30.0, 60.0)  # days back in which an item's first sale makes it a newcomer that found buyers
 _DECAY = 180.0
 _LATELY = 28.0
+_SETS = 4096  # sets whose alternatives stand side by side before they are drawn from
 
 
 @dataclass(frozen=True)
@@ -200,11 +201,17 @@ def choices(window: Window, most: int, random: np.random.Generator) -> tuple[Int
     cold = window.cold[np.argsort(category[window.cold], kind="stable")]
     bounds = np.searchsorted(category[cold], np.arange(int(category.max()) + 2))
     sets = np.unique(window.shopper * len(bounds) + category[window.item])
-    owner, of = sets // len(bounds), sets % len(bounds)
-    sizes = bounds[of + 1] - bounds[of]
-    number = np.repeat(np.arange(len(sets)), sizes)
-    places = np.arange(len(number)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + bounds[of][number]
-    shopper, item = owner[number], cold[places]
-    chosen = np.isin(shopper * items + item, window.shopper * items + window.item)
-    kept = chosen | (random.random(len(item)) < most / np.maximum(sizes, 1)[number])
-    return shopper[kept], item[kept], np.bincount(number[kept], minlength=len(sets)), chosen[kept]
+    bought = np.sort(window.shopper * items + window.item)
+    parts = []
+    for start in range(0, len(sets), _SETS):
+        owner, of = np.divmod(sets[start : start + _SETS], len(bounds))
+        sizes = bounds[of + 1] - bounds[of]
+        number = np.repeat(np.arange(len(of)), sizes)
+        places = np.arange(len(number)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + bounds[of][number]
+        shopper, item = owner[number], cold[places]
+        pairs = shopper * items + item
+        chosen = bought[np.minimum(np.searchsorted(bought, pairs), len(bought) - 1)] == pairs
+        kept = chosen | (random.random(len(item)) < most / np.maximum(sizes, 1)[number])
+        parts.append((shopper[kept], item[kept], np.bincount(number[kept], minlength=len(of)), chosen[kept]))
+    shopper, item, sizes, chosen = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return shopper, item, sizes, chosen

@@ -57,6 +57,14 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others() -> None:
     assert not np.array_equal(ranker().to_array(), ranker(seed=2).to_array())
 
 
+def test_the_number_of_threads_changes_no_score() -> None:
+    one, two = (
+        Boosting.train(FEATURES, LABELS, objective="binary", rounds=15, parameters=SMALL, threads=threads)
+        for threads in (1, 2)
+    )
+    assert np.array_equal(one.predict(FEATURES, threads=1), two.predict(FEATURES, threads=2))
+
+
 def test_trees_read_back_from_their_bytes_score_and_save_the_same() -> None:
     array = ranker().to_array()
     again = Boosting.from_array(array)
