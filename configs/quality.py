@@ -24,11 +24,11 @@ class QualityRules(BaseModel):
     volume_low: float = Field(gt=0, lt=1, description="a day below this share of what is usual on its weekday is low")
     volume_closed: float = Field(ge=0, lt=1, description="a day below this share is one on which the shop was closed")
     closed_days: int = Field(ge=1, description="so many closed days in a row are taken for holidays")
-    volume_high: float = Field(gt=1, description="days of so many times the usual rows stop")
-    volume_sigmas: float = Field(gt=0, description="and a difference counts beyond so many standard deviations")
+    volume_high: float = Field(gt=1, description="days of so many times the usual rows warn")
+    volume_sigmas: float = Field(gt=0, description="a difference counts beyond so many standard deviations")
     visit_low: float = Field(gt=0, lt=1, description="rows a visit below this share of the usual stop")
     silent_chance: float = Field(
-        gt=0, lt=1, description="chance of a false alarm over all stores (Poisson, Bonferroni)"
+        gt=0, lt=1, description="chance of a false alarm over all stores or days (Poisson, Bonferroni)"
     )
     silent_days: int = Field(ge=1, description="so many days of silence stop")
     silent_share: float = Field(ge=0, lt=1, description="where the silent stores had this share of the sales")

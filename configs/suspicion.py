@@ -17,6 +17,9 @@ class SuspicionRules(BaseModel):
     deviations: float = Field(8.0, gt=0, description="robust standard deviations above the shop's median")
     acts_in_10_minutes: int = Field(60, ge=2, description="floor: a shopper with so many is no human")
     hours_of_a_day: int = Field(20, ge=2, le=24, description="acting in so many hours of one day is not human")
+    most_shoppers: float = Field(
+        0.2, gt=0, le=1, description="a rule (not that of bursts) that fits more of the shoppers up to a day flags none"
+    )
     orders_of_an_item: int = Field(5, ge=2, description="floor: separate orders of one item by one shopper on one day")
     equal_orders: int = Field(4, ge=2, description="orders of two lines or more, alike, by one shopper on one day")
     burst_shoppers: int = Field(

@@ -23,7 +23,7 @@ MAX_COLUMNS = 1000
 MAX_NAME = 200
 _PLAIN = (
     pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_integer, pa.types.is_floating,
-    pa.types.is_decimal, pa.types.is_boolean, pa.types.is_date, pa.types.is_timestamp, pa.types.is_time,
+    pa.types.is_decimal128, pa.types.is_boolean, pa.types.is_date, pa.types.is_timestamp, pa.types.is_time,
     pa.types.is_null,
 )  # fmt: skip
 

@@ -141,7 +141,7 @@ def suspicions(settings: Settings, lake: Tables) -> pd.DataFrame:
     rules = settings.suspicion
     if not rules.on or not lake.has("interactions"):
         return _none()
-    text = "\n".join([lake.fingerprint(["interactions", "items"]), rules.model_dump_json(), "1"])
+    text = "\n".join([lake.fingerprint(["interactions", "items"]), rules.model_dump_json(), "2"])
     path = settings.paths.suspicions / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.parquet"
     try:
         return _typed(pd.read_parquet(path))
@@ -165,21 +165,24 @@ def find_suspicions(interactions: Sequence[Path], items: Sequence[Path], rules: 
         for statement in filter(str.strip, _ACTS.split(";")):
             orders = {"orders": min(rules.orders_of_an_item, rules.equal_orders)} if "$orders" in statement else None
             duck.execute(statement, orders)
-        first = duck.execute("SELECT min(first_day) FROM firsts").fetchone()
-        if first is None or first[0] is None:
+        seen = duck.execute("SELECT first_day AS day, count(*) AS shoppers FROM firsts GROUP BY ALL ORDER BY day").df()
+        if seen.empty:
             return _none()
         rate = _over(duck.execute(_RATE).df(), rules.acts_in_10_minutes, rules)
         asked = {
             "new_days": rules.new_days,
             "floor": rules.burst_shoppers,
             "share": rules.burst_share,
-            "known_from": int(first[0]) + rules.new_days,
+            "known_from": int(seen["day"].iloc[0]) + rules.new_days,
         }  # fmt: skip - before it everybody is new
         found = {
             "inhuman_rate": [rate[["shopper", "day"]]],
             "round_the_clock": [duck.execute(_CLOCK, {"hours": rules.hours_of_a_day}).df()],
             "repeated_item": [duck.execute(_REPEATED, {"of_an_item": rules.orders_of_an_item}).df()],
             "equal_orders": [duck.execute(_EQUAL, {"alike": rules.equal_orders}).df()],
+        }
+        found = {reason: [_rare(part, seen, rules) for part in several] for reason, several in found.items()}
+        found |= {
             "burst": [duck.execute(_BURST.format(group="item", join=""), asked).df()],
         }
         # All of it: duckdb registers no table beside a result that was read in part.
@@ -242,7 +245,22 @@ def _over(cells: pd.DataFrame, floor: int, rules: SuspicionRules) -> pd.DataFram
     spread = (cells["value"] - cells["day"].map(median)).abs().groupby(cells["day"]).median()
     # Medians of the days up to each, so that what comes later moves no threshold.
     limit = (median.expanding().median() + rules.deviations * 1.4826 * spread.expanding().median()).rename("limit")
-    return high[high["value"] >= high["day"].map(limit)]
+    return high[high["value"] > high["day"].map(limit)]
+
+
+def _rare(found: pd.DataFrame, seen: pd.DataFrame, rules: SuspicionRules) -> pd.DataFrame:
+    """What was found on days up to which it fits few of the shoppers seen: what many do is how this shop is.
+
+    Args:
+        found: shopper, day and more.
+        seen: day and shoppers first seen on it, in the order of days.
+        rules: `most_shoppers`.
+    """
+    if found.empty:
+        return found
+    shoppers = seen["shoppers"].cumsum().to_numpy()[np.searchsorted(seen["day"], found["day"], side="right") - 1]
+    firsts = np.sort(found.groupby("shopper")["day"].min().to_numpy())
+    return found[np.searchsorted(firsts, found["day"], side="right") <= rules.most_shoppers * shoppers]
 
 
 def _part(found: pd.DataFrame, reason: str) -> pd.DataFrame:

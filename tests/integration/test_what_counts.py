@@ -158,3 +158,19 @@ def test_a_return_cancels_from_its_own_time_on(tmp_path: Path) -> None:
         counts = pl.from_pandas(what_counts(settings, lake, every, pd.Timestamp(moment)))
         stood = pl.from_pandas(every[every["event_time"] < pd.Timestamp(at)])
         assert (counts.filter(pair).height == 0) is gone or stood.filter(pair).height == 0
+
+
+@pytest.mark.parametrize("every", [timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)])
+def test_what_everybody_does_is_how_the_shop_is(tmp_path: Path, every: timedelta) -> None:
+    """Twenty shoppers who buy the same ten items over and over; then one of them a hundred times as often."""
+    rows = [(f"p{who}", f"i{turn % 10}", END + turn * every) for who in range(20) for turn in range(150)]
+    whole = pl.DataFrame(rows, schema=["shopper_id", "item_id", "event_time"], orient="row")
+    whole = whole.with_columns(
+        pl.col("event_time").cast(pl.Datetime("us", "UTC")), pl.lit("purchase").alias("event_type")
+    )
+    whole.write_parquet(tmp_path / "all.parquet")
+    assert find_suspicions([tmp_path / "all.parquet"], [], RULES).empty
+    moment = pl.col("event_time")
+    lone = whole.filter((pl.col("shopper_id") == "p0") | (moment == moment.min().over("shopper_id")))
+    lone.write_parquet(tmp_path / "one.parquet")
+    assert set(find_suspicions([tmp_path / "one.parquet"], [], RULES)["shopper_id"]) == {"p0"}

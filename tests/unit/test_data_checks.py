@@ -104,6 +104,10 @@ def accepted(shop: Frames) -> Accepted:
     """The run of a week before."""
     found, findings = look(until(shop, DAYS - 7), None, days=DAYS - 7)
     assert not [finding for finding in findings if finding.severity is Severity.STOP]
+    return accept(found)
+
+
+def accept(found: Profile) -> Accepted:
     items = found.items.select("item_id", "price", "currency", "category", rows=pl.col("before") + pl.col("now"))
     return Accepted(found.meta, found.volumes, items, found.meta.at, {}, {})
 
@@ -210,11 +214,75 @@ def test_an_honest_change_does_not_stop(shop: Frames, accepted: Accepted, name: 
     assert [finding.sentence for finding in findings if finding.severity is Severity.STOP] == []
 
 
-def test_the_first_run_is_compared_with_its_own_earlier_days(shop: Frames) -> None:
-    for name in ("a store missing", "prices × 100", "half the rows", "catalogue prices × 100"):
+def stops(frames: Frames, accepted: Accepted | None) -> set[str]:
+    return {finding.code for finding in look(frames, accepted)[1] if finding.severity is Severity.STOP}
+
+
+def test_the_first_run_is_warned_of_its_own_days_and_stopped_by_its_catalogue(shop: Frames) -> None:
+    for name in ("a store missing", "prices × 100", "half the rows"):
         change, code = FAULTS[name]
-        assert code in {finding.code for finding in look(change(shop), None)[1] if finding.severity is Severity.STOP}
-    assert not [finding for finding in look(shop, None)[1] if finding.severity is Severity.STOP]
+        assert code in {finding.code for finding in look(change(shop), None)[1] if finding.severity is Severity.WARN}
+        assert stops(change(shop), None) == set()
+    assert stops(FAULTS["catalogue prices × 100"][0](shop), None) == {"catalogue_prices"}
+
+
+def test_days_that_were_accepted_stop_no_later_run(shop: Frames) -> None:
+    half = FAULTS["half the rows"][0](shop)
+    assert stops(half, accept(look(half, None)[0])) == set()
+
+
+def test_rows_that_others_add_to_accepted_days_do_not_stop(shop: Frames, accepted: Accepted) -> None:
+    own = ("shopper_id", "event_id", "basket_id")
+    added = shop["interactions"].with_columns(pl.format("n{}", name).alias(name) for name in own)
+    found = look({**shop, "interactions": pl.concat([shop["interactions"], added])}, accepted)[1]
+    assert "history" in {finding.code for finding in found if finding.severity is Severity.WARN}
+    assert "history" not in {finding.code for finding in found if finding.severity is Severity.STOP}
+
+
+def test_a_table_that_came_once_need_not_come_again(shop: Frames, accepted: Accepted) -> None:
+    early = until(shop, DAYS - 7)["interactions"]
+    views = early.select(
+        "shopper_id", pl.col("item_id").alias("content_id"), pl.lit("like").alias("event_type"), "event_time"
+    )
+    assert stops({**shop, "content_views": views}, accepted) == set()
+
+
+def test_a_batch_of_events_from_elsewhere_does_not_stop(shop: Frames, accepted: Accepted) -> None:
+    for days in (2, 9, 200):  # after the last day of the feed
+        moment = datetime.combine(END + timedelta(days=days), datetime.min.time(), UTC)
+        batch = pl.DataFrame({"n": range(300)}).select(
+            shopper_id=pl.format("p{}", pl.col("n") % 90),
+            item_id=pl.format("i{}", pl.col("n") % 70),
+            event_type=pl.lit("purchase"),
+            event_time=pl.lit(moment).dt.cast_time_unit("us") + pl.duration(seconds=pl.col("n")),
+            event_id=pl.format("h{}", "n"),
+        )
+        both = pl.concat([shop["interactions"], batch], how="diagonal")
+        assert stops({**shop, "interactions": both}, accepted) == set()
+
+
+@pytest.mark.parametrize(("shoppers", "every"), [(5, 2.0), (12, 4.0), (40, 5.0)])
+def test_a_small_shop_is_not_stopped_by_chance(shoppers: int, every: float) -> None:
+    for seed in range(4):
+        random = np.random.default_rng(seed)
+        rows = []
+        for who in range(shoppers):
+            for day in np.cumsum(random.exponential(every, 200)):
+                moment = datetime(2026, 1, 5, int(random.integers(8, 20)), tzinfo=UTC) + timedelta(days=int(day))
+                visit = random.choice(20, size=int(random.integers(1, 8)), replace=False)
+                rows += [
+                    (f"p{who}", f"i{i}", "purchase", moment, f"s{who % 2}", float(random.uniform(1, 50))) for i in visit
+                ]
+        names = ["shopper_id", "item_id", "event_type", "event_time", "store_id", "price"]
+        whole = pl.DataFrame(rows, schema=names, orient="row").with_columns(
+            pl.col("event_time").dt.cast_time_unit("us")
+        )
+        items = pl.DataFrame({"item_id": [f"i{n}" for n in range(20)], "category": "A"})
+        frames = until({"interactions": whole, "items": items}, DAYS)
+        for days in (7, 28):
+            assert stops(frames, accept(look(until(frames, DAYS - days), None)[0])) == set()
+        dear = newest(times(100, ALL))(frames)
+        assert "price_level" in stops(dear, accept(look(until(frames, DAYS - 7), None)[0]))
 
 
 def test_a_closed_store_that_was_accepted_is_not_told_again_but_the_next_one_is(

@@ -9,7 +9,7 @@ from datetime import date
 
 from configs.quality import QualityRules
 from pipelines.signals.quality.days import clock, rows_per_visit, volume
-from pipelines.signals.quality.findings import Finding, Severity, note
+from pipelines.signals.quality.findings import Finding, Severity, note, told_only
 from pipelines.signals.quality.prices import catalogue, prices
 from pipelines.signals.quality.profile import Accepted, Profile
 from pipelines.signals.quality.rows import columns_lost, duplicates, history, missing_values, quarantine, strangers
@@ -18,11 +18,16 @@ from pipelines.signals.quality.silence import event_types, stalled, stores_silen
 
 
 def compare(found: Profile, accepted: Accepted | None, rules: QualityRules) -> list[Finding]:
-    """Return what is to be said, the gravest first; without an accepted run only the data's own days are compared."""
+    """Return what is to be said, the gravest first; without an accepted run only the data's own days are compared.
+
+    Days stop a run only where newer ones came in since an accepted one: without that there is no feed that was whole
+    before, and a young shop's days rise and fall.
+    """
     known = accepted.changes if accepted else {}
-    findings = [*quarantine(found, rules), *catalogue(found, accepted, rules), *columns_lost(found, accepted, rules)]
+    findings = [*catalogue(found, accepted, rules), *columns_lost(found, accepted, rules)]
     findings += [*history(found, accepted, rules), *stalled(found, accepted, rules)]
-    meta = found.meta
+    findings += told_only(quarantine(found, rules), only=accepted is None)
+    meta, by_day = found.meta, list[Finding]()
     if meta.window is None:
         findings.append(note("nothing", "There are no interactions yet.", "ingest a table of interactions"))
     elif meta.before is None or meta.before.days < rules.reference_minimum:
@@ -42,12 +47,14 @@ def compare(found: Profile, accepted: Accepted | None, rules: QualityRules) -> l
         for code, check in checks.items():
             since = known.get(code, date.min)
             if (meta.window.first - max(since, meta.before.first)).days >= rules.reference_minimum or since == date.min:
-                findings += check(found, rules, since)
+                by_day += check(found, rules, since)
             else:
                 sentence = f"{code.replace('_', ' ')}: a change was accepted from {since} on; too few days since then."
                 findings.append(note("change_accepted", sentence, "nothing; it is judged again when there are more"))
-        findings += stores_silent(found, accepted, rules)
-        findings += event_types(found, rules)
+        by_day += [*stores_silent(found, accepted, rules), *event_types(found, rules)]
+    # Days that nobody accepted any before, or that were accepted already, are no feed that broke.
+    last = accepted.meta.window.last if accepted and accepted.meta.window else None
+    findings += told_only(by_day, only=last is None or meta.window is None or meta.window.last <= last)
     findings += [finding for shift in shifts(found) for finding in shifted(shift, rules)]
     order = list(Severity)
     return sorted(findings, key=lambda finding: -order.index(finding.severity))

@@ -14,7 +14,7 @@ from configs.quality import QualityRules
 from pipelines.signals.quality.findings import CURVE_ROWS, FEW_ROWS, Finding, Severity, stop_or_warn, when_told
 from pipelines.signals.quality.profile import Profile
 from pipelines.signals.quality.shifts import spread_of
-from pipelines.signals.quality.statistics import clock_shift
+from pipelines.signals.quality.statistics import chance_of_so_few, clock_shift
 
 _DAY_ENDS = 0.9  # a last day that ended before this share of the usual day's rows is half a day
 
@@ -29,6 +29,7 @@ class Days:
     usual: dict[date, float]
     judged: tuple[date, ...]  # whole days of the window
     spread: float  # standard deviation of the log of rows over usual, of the days before
+    clump: float  # rows that come together: half as many again as a visit has, as visits differ in length
 
 
 def recent_days(found: Profile, since: date = date.min) -> Days:
@@ -50,7 +51,9 @@ def recent_days(found: Profile, since: date = date.min) -> Days:
     typical = float(np.median([usual[day] for day in past])) if past else 0.0
     last = window.last if _whole_last_day(found) else window.last - timedelta(days=1)
     judged = tuple(_span(window.first, last))
-    return Days(tuple(past), rows, visits, usual, judged, max(deviation, 1 / math.sqrt(max(typical, 1.0)), 0.02))
+    spread = max(deviation, 1 / math.sqrt(max(typical, 1.0)), 0.02)
+    clump = 1.5 * sum(rows.get(day, 0) for day in past) / max(sum(visits.get(day, 0) for day in past), 1)
+    return Days(tuple(past), rows, visits, usual, judged, spread, max(clump, 1.0))
 
 
 def _whole_last_day(found: Profile) -> bool:
@@ -86,20 +89,38 @@ def volume(found: Profile, rules: QualityRules, since: date) -> Iterator[Finding
     known = recent_days(found, since)
     open_days = [day for day in known.judged if known.usual[day] >= 1]
     ratio = {day: (known.rows.get(day, 0) + 0.5) / (known.usual[day] + 0.5) for day in open_days}
-    low = [day for day in open_days if rules.volume_closed < ratio[day] <= rules.volume_low]
-    for run in _runs(low):
-        sigmas = -sum(math.log(ratio[day]) for day in run) / (known.spread * math.sqrt(len(run)))
-        if sigmas >= rules.volume_sigmas:
+    running = [day for day in open_days if known.rows.get(day, 0) and ratio[day] > rules.volume_closed]
+    # All of them first: by chance single days of a small shop are as usual though half of its rows are missing.
+    low = [running, *_runs([day for day in running if ratio[day] <= rules.volume_low])]
+    told: set[date] = set()
+    for run in low:
+        if not run or told.issuperset(run) or _share(known, run) > rules.volume_low:
+            continue
+        sigmas = -math.log(_share(known, run)) * math.sqrt(len(run)) / known.spread
+        if sigmas >= rules.volume_sigmas and _no_accident(known, run, rules):
+            told.update(run)
             yield _volume_finding("volume", len(run) >= 2, known, run, "part of the rows is missing: send them again")
-    for run in _runs([day for day in open_days if ratio[day] <= rules.volume_closed]):
-        holiday = len(run) <= rules.closed_days
+    for run in _runs([day for day in open_days if day not in running]):
+        # A gap is one when the feed goes on behind it; events of a single day may be no feed.
+        goes_on = sum(ratio[day] > rules.volume_low for day in open_days if day > run[-1]) >= 2
+        holiday = len(run) <= rules.closed_days or not goes_on or not _no_accident(known, run, rules)
         advice = "nothing, if the shop was closed; else send these days again"
         yield _volume_finding("volume", not holiday, known, run, advice)
-    for run in _runs([day for day in open_days if ratio[day] >= math.sqrt(rules.volume_high)]):
+    for run in _runs([day for day in open_days if ratio[day] >= rules.volume_high]):
         sigmas = sum(math.log(ratio[day]) for day in run) / (known.spread * math.sqrt(len(run)))
         if sigmas >= rules.volume_sigmas:
-            grave = sum(ratio[day] >= rules.volume_high for day in run) >= 2
-            yield _volume_finding("volume", grave, known, run, "rows may have come twice, or a till books wrong ones")
+            advice = "nothing, if these were busy days; else rows may have come twice, or a till books wrong ones"
+            yield _volume_finding("volume", False, known, run, advice)
+
+
+def _share(known: Days, run: Sequence[date]) -> float:
+    return (sum(known.rows.get(day, 0) for day in run) + 0.5) / (sum(known.usual[day] for day in run) + 0.5)
+
+
+def _no_accident(known: Days, run: Sequence[date], rules: QualityRules) -> bool:
+    """Whether so few rows hardly come by chance: a small shop has few visits a day, and some days none."""
+    rows, usual = sum(known.rows.get(day, 0) for day in run), sum(known.usual[day] for day in run)
+    return chance_of_so_few(rows / known.clump, usual / known.clump) * len(known.judged) <= rules.silent_chance
 
 
 def _volume_finding(code: str, grave: bool, known: Days, run: list[date], advice: str) -> Finding:
@@ -152,7 +173,8 @@ def clock(found: Profile, rules: QualityRules, since: date) -> Iterator[Finding]
             continue
         shift, without, with_shift = clock_shift(before, now)
         top, usual = now.max() / now.sum(), before.max() / before.sum()
-        if top >= 0.9 and usual <= 0.5:
+        # Over one day alone it may be an hour in which much happened.
+        if top >= 0.9 and usual <= 0.5 and rows.filter(pl.col("hour") == int(now.argmax()))["day"].n_unique() >= 2:
             yield Finding(
                 code="clock",
                 severity=Severity.STOP,
@@ -161,7 +183,8 @@ def clock(found: Profile, rules: QualityRules, since: date) -> Iterator[Finding]
                 since=first,
             )
             return
-        if shift and without >= 0.25 and with_shift <= without / 2:
+        by_chance = 1.5 * math.sqrt(24 / now.sum())  # so far apart lie two samples of one curve at most
+        if shift and without >= max(0.25, by_chance) and with_shift <= without / 2:
             grave = abs(shift) >= rules.shift_hours
             yield Finding(
                 code="clock",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from enum import StrEnum
 
@@ -45,6 +45,16 @@ def note(code: str, sentence: str, advice: str) -> Finding:
 def stop_or_warn(grave: bool) -> Severity:
     """Stop where it is grave, else warn."""
     return Severity.STOP if grave else Severity.WARN
+
+
+def told_only(findings: Iterable[Finding], *, only: bool) -> list[Finding]:
+    """The findings, none of them graver than a warning where they are to be told only."""
+    return [
+        finding.model_copy(update={"severity": Severity.WARN})
+        if only and finding.severity is Severity.STOP
+        else finding
+        for finding in findings
+    ]
 
 
 def when_told(days: Sequence[date]) -> str:

@@ -21,7 +21,8 @@ def prices(found: Profile, rules: QualityRules, since: date) -> Iterator[Finding
     priced = found.stores.filter(pl.col("priced") > 0)
     now = priced.filter(pl.col("day") >= window.first)
     yield from _chain_prices(priced, now, window.first, rules)
-    stop = math.log(rules.price_stop)
+    past = priced.filter(pl.col("day") < window.first, pl.col("store_id").is_not_null())
+    stop = max(math.log(rules.price_stop), _sway(past, rules))
     each = now.filter(pl.col("store_id").is_not_null())
     counts = (pl.col("priced") >= rules.price_rows) & (pl.col("visits") >= rules.price_visits)
     known = pl.concat([_levels(each, "store_id", "day"), _levels(each, "store_id")], how="diagonal")
@@ -43,12 +44,19 @@ def prices(found: Profile, rules: QualityRules, since: date) -> Iterator[Finding
 
 
 def _chain_prices(priced: pl.DataFrame, now: pl.DataFrame, first: date, rules: QualityRules) -> Iterator[Finding]:
-    days = _levels(now, "day").filter(pl.col("priced") >= rules.price_rows).sort("day")
-    moved = days.filter(pl.col("level").abs() >= math.log(rules.price_warn))
+    past = priced.filter(pl.col("day") < first)
+    # The whole window too: a small shop has too few rows a day.
+    whole = _levels(now.with_columns(pl.lit(0).alias("all")), "all").select(
+        pl.col("first").alias("day"), "priced", "level", "wild"
+    )
+    days = _levels(now, "day").select("day", "priced", "level", "wild").sort("day").vstack(whole)
+    days = days.filter(pl.col("priced") >= rules.price_rows)
+    moved = days.filter(pl.col("level").abs() >= max(math.log(rules.price_warn), _sway(_levels(past, "day"), rules)))
     if len(moved):
         level = float(moved["level"].abs().max() or 0.0)  # type: ignore[arg-type]
         sign = moved.filter(pl.col("level").abs() == level)["level"][0]
-        grave = level >= math.log(rules.price_stop)
+        # A single day of several may be chance; prices far off on one day are wild ones.
+        grave = int((moved["level"].abs() >= math.log(rules.price_stop)).sum()) >= 2
         yield Finding(
             code="price_level",
             severity=stop_or_warn(grave),
@@ -58,9 +66,13 @@ def _chain_prices(priced: pl.DataFrame, now: pl.DataFrame, first: date, rules: Q
             else "a large promotion or a price round does this",
             since=moved["day"][0],
         )
-    past = priced.filter(pl.col("day") < first)
     usual = float(past["wild"].sum()) / max(float(past["priced"].sum()), 1.0)
-    wild = days.filter(pl.col("wild") >= (usual + rules.wild_share) * pl.col("priced"), pl.col("wild") >= SHOWN)
+    chance = usual * pl.col("priced") + rules.volume_sigmas * (usual * pl.col("priced")).sqrt()
+    wild = days.filter(
+        pl.col("wild") >= (usual + rules.wild_share) * pl.col("priced"),
+        pl.col("wild") >= SHOWN,
+        pl.col("wild") > chance,
+    )
     if len(wild):
         share = float(wild["wild"].sum()) / float(wild["priced"].sum())
         yield Finding(
@@ -71,6 +83,17 @@ def _chain_prices(priced: pl.DataFrame, now: pl.DataFrame, first: date, rules: Q
             advice="some prices come in another unit: correct the export and send these rows again",
             since=wild["day"][0],
         )
+
+
+def _sway(past: pl.DataFrame, rules: QualityRules) -> float:
+    """How far a level moves by itself: prices of a marketplace differ from sale to sale.
+
+    The robust standard deviation of the levels before, those of the few rows of a day or a store's day among them only
+    where there are no others, times `volume_sigmas`.
+    """
+    enough = past.filter(pl.col("priced") >= rules.price_rows)
+    levels = (enough if len(enough) >= SHOWN else past)["level"]
+    return rules.volume_sigmas * 1.4826 * _median((levels - _median(levels)).abs())
 
 
 def _levels(priced: pl.DataFrame, *by: str) -> pl.DataFrame:

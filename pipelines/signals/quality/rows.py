@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from configs.quality import QualityRules
-from pipelines.signals.quality.findings import FEW_ROWS, SHOWN, Finding, Severity, stop_or_warn, when_told
+from pipelines.signals.quality.findings import FEW_ROWS, SHOWN, Finding, Severity, stop_or_warn, told_only, when_told
 from pipelines.signals.quality.profile import Accepted, Profile
 
 
@@ -18,6 +18,8 @@ def missing_values(found: Profile, rules: QualityRules, since: date) -> Iterator
     assert window is not None
     past = found.days.filter(pl.col("day") < window.first, pl.col("day") >= since)
     now = found.days.filter(pl.col("day") >= window.first, pl.col("rows") >= FEW_ROWS)
+    if float(past["rows"].sum()) < FEW_ROWS:
+        return
     for name in [column for column in found.days.columns if column.startswith("missing_")]:
         column = f"interactions.{name.removeprefix('missing_')}"
         usual = float(past[name].sum()) / max(float(past["rows"].sum()), 1.0)
@@ -25,7 +27,9 @@ def missing_values(found: Profile, rules: QualityRules, since: date) -> Iterator
         if len(risen):
             share = float(risen[name].sum()) / float(risen["rows"].sum())
             days = risen["day"].to_list()
-            yield _missing_finding("missing_values", column, usual, share, f" {when_told(days)}", rules, days[0])
+            finding = _missing_finding("missing_values", column, usual, share, f" {when_told(days)}", rules, days[0])
+            # On a single day a batch of events from elsewhere does this.
+            yield from told_only([finding], only=len(days) < 2)
 
 
 def columns_lost(found: Profile, accepted: Accepted | None, rules: QualityRules) -> Iterator[Finding]:
@@ -80,7 +84,9 @@ def duplicates(found: Profile, rules: QualityRules, since: date) -> Iterator[Fin
     known = found.days.filter(pl.col("compared") > 0)
     past = known.filter(pl.col("day") < window.first, pl.col("day") >= since)
     now = known.filter(pl.col("day") >= window.first, pl.col("compared") >= FEW_ROWS)
-    usual = 1 - float(past["distinct"].sum()) / max(float(past["compared"].sum()), 1.0) if len(past) else 0.0
+    if float(past["compared"].sum()) < FEW_ROWS:
+        return
+    usual = 1 - float(past["distinct"].sum()) / float(past["compared"].sum())
     risen = now.filter(1 - pl.col("distinct") / pl.col("compared") >= usual + rules.duplicates_warn)
     if len(risen):
         share = 1 - float(risen["distinct"].sum()) / float(risen["compared"].sum())
@@ -102,7 +108,7 @@ def strangers(found: Profile, rules: QualityRules, since: date) -> Iterator[Find
     settled = max(before.first + timedelta(days=rules.reference_minimum), since)
     past = found.days.filter(pl.col("day") < window.first, pl.col("day") >= settled)
     now = found.days.filter(pl.col("day") >= window.first, pl.col("rows") >= FEW_ROWS)
-    if past.is_empty():
+    if float(past["rows"].sum()) < FEW_ROWS:
         return
     for name, most in (("items", rules.new_items_stop), ("shoppers", rules.new_shoppers_stop)):
         young = f"young_{name}"
@@ -156,9 +162,12 @@ def history(found: Profile, accepted: Accepted | None, rules: QualityRules) -> I
             advice="ingest these days again",
         )
     if grown >= rules.history_grown / 5:
+        looked = found.days.filter(pl.col("compared") > 0)
+        equal = 1 - float(looked["distinct"].sum()) / max(float(looked["compared"].sum()), 1.0) if len(looked) else 0.0
         yield Finding(
             code="history",
-            severity=stop_or_warn(grown >= rules.history_grown),
+            # Rows that were added are not equal to those that were there; those that came twice are.
+            severity=stop_or_warn(grown >= rules.history_grown and equal >= grown / (1 + grown) / 2),
             sentence=f"Days that were accepted before have {grown:.0%} more rows now.",
             advice="nothing, if rows were added later on purpose; else the same rows came under other ids",
         )

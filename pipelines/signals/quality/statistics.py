@@ -42,6 +42,13 @@ def kolmogorov_smirnov(expected: Counts, actual: Counts) -> tuple[float, float]:
     return distance, float(kolmogorov(math.sqrt(n * m / (n + m)) * distance))
 
 
+def chance_of_so_few(count: float, usual: float) -> float:
+    """Chance that a Poisson count of mean `usual` is at most `count`; between whole numbers by the gamma function."""
+    from scipy.special import gammaincc
+
+    return float(gammaincc(count + 1, usual)) if usual > 0 else 1.0
+
+
 def tenths(expected: Counts, actual: Counts, groups: int = 10) -> tuple[Counts, Counts]:
     """Gather the cells of a fine grid into about `groups` bins of equal share of `expected`, as the index wants."""
     if expected.sum() <= 0:
