@@ -145,6 +145,8 @@ class Live:
         ranked = None if known is None else fold_in.candidates(shopper_id, known.state, self._clock.now())
         self._ready.pop(shopper_id, None)
         self._ready[shopper_id] = key, ranked
+        if ranked is not None and self.states.get(shopper_id) is None:  # forgotten meanwhile, or made room
+            self._ready.pop(shopper_id, None)
         while len(self._ready) > _KEPT:
             self._ready.pop(next(iter(self._ready)), None)
 
