@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.clock import SystemClock
-from configs.settings import load_settings
-from pipelines.signals.ingest import ingest
+from tests.command import facings
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "docs" / "notebooks" / "first_look.py"
 
@@ -21,8 +19,7 @@ def files_of(home: Path) -> dict[Path, int]:
 
 def test_the_notebook_measures_two_recommenders_and_leaves_the_home_as_it_was(home: Path, small_shop: Path) -> None:
     pytest.importorskip("marimo", reason="no marimo: install the extra `dev`")
-    settings = load_settings()
-    ingest(small_shop, settings.paths, clock=SystemClock(), settings=settings, progress=lambda _: None)
+    assert facings("ingest", small_shop).code == 0
     before = files_of(home)
     spec = importlib.util.spec_from_file_location("first_look", NOTEBOOK)
     assert spec is not None and spec.loader is not None
