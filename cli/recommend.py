@@ -13,7 +13,8 @@ from configs.errors import UsageError
 
 _FALLBACKS = {
     "unknown_shopper": "a shopper the model does not know: served as a stranger, or without a row where it cannot",
-    "no_history": "a shopper without a purchase: served like others of the same attributes, or the best sold",
+    "no_history": "a shopper without a purchase: served by what they watched where the recipe has contents, else like "
+    "others of the same attributes, or the best sold",
     "unknown_item": "an item the model does not know: left out",
 }
 

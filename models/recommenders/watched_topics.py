@@ -76,6 +76,7 @@ class WatchedTopics(Recommender):
         self._seen = sparse.csr_matrix((0, 0), dtype=np.int32)  # as `evidence.watched` gives them
         self._linked = sparse.csr_matrix((0, 0), dtype=np.float32)
         self._contents: list[str] = []
+        self._near_best: sparse.csr_matrix | None = None  # homes × items, made when a reason is first asked for
 
     @property
     def slopes(self) -> dict[str, float]:
@@ -97,7 +98,7 @@ class WatchedTopics(Recommender):
     def _fit(self, dataset: Dataset, seed: int) -> None:
         watching = Watching.read(dataset)
         self._slopes, self._choices = self._learn(dataset, watching, np.random.default_rng(seed))
-        self._signals = self._at(dataset, watching)
+        self._signals, self._near_best = self._at(dataset, watching), None
         self._seen, self._linked, self._contents = evidence.watched(dataset, self.config.reasons)
 
     def _at(
@@ -245,10 +246,11 @@ class WatchedTopics(Recommender):
         taste, chain = str(Reason.SIMILAR_TASTE), str(Reason.POPULAR)
         codes = np.where(popular[columns], chain, taste).astype(object)
         about = np.full(columns.shape, "", dtype=object)
-        best = best_near(self._signals.near, self.config.best_sellers, self.config.fewest)
+        if self._near_best is None:
+            self._near_best = best_near(self._signals.near, self.config.best_sellers, self.config.fewest)
         for line, home in enumerate(homes):
             if home >= 0:
-                told = np.isin(columns[line], _row(best, home))
+                told = np.isin(columns[line], _row(self._near_best, home))
                 codes[line, told] = str(Reason.POPULAR_IN_NEIGHBOURHOOD)
                 about[line, told] = self._signals.homes[home]
         return codes, about
@@ -284,6 +286,7 @@ class WatchedTopics(Recommender):
         self._contents = [str(name) for name in arrays["contents"]]
         self._seen, self._linked = matrix("seen"), matrix("linked")
         signals = self._signals = Signals()
+        self._near_best = None
         signals.popularity, signals.lasting = np.asarray(arrays["popularity"]), np.asarray(arrays["lasting"])
         signals.home = np.asarray(arrays["home"])
         signals.homes, signals.sold = [str(name) for name in arrays["homes"]], np.asarray(arrays["sold"])
