@@ -5,7 +5,8 @@ candidates and features by `models/baskets/features.py`, and gradient-boosted tr
 learn which candidates were bought. The same features, computed for the visit to come, give its list. What `knows` says
 of a visit's date is what training had, too: see `models/baskets/scenes.py`.
 
-Candidates stand above 0, by the mean of the trees' standardised scores; every other item below, by its sales.
+Candidates stand above 0, by the mean of the trees' standardised scores; every other item below, by its sales. Who never
+bought gets the best sold: what the trees learned is of shoppers with a history.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from models.baskets.features import Features, Kinds, Pool, labels
 from models.baskets.log import Float32Array, Purchases, Visits, last_visits, next_day
 from models.baskets.scenes import Knows
 from models.boosting import Boosting
-from models.dataset import Dataset, FloatArray, IntArray
+from models.dataset import BoolArray, Dataset, FloatArray, IntArray
 from models.reasons import Reason
 from models.vocabulary import Column, Vocabulary
 
@@ -149,6 +150,7 @@ class NextBasket(Recommender):
             self._features = self._made(self._log)
         codes = self._codes[shopper_rows]
         order = np.argsort(codes)
+        order = order[self._bought()[codes[order]]]
         scores = np.tile(self._filling(), (len(codes), 1))
         for candidates in self._features.of(Visits(codes[order], days[order])):
             scores[order[candidates.visits], candidates.items] = _above_zero(self._valued(candidates.features))
@@ -169,6 +171,10 @@ class NextBasket(Recommender):
     def _score_cold(self, attributes: pd.DataFrame) -> FloatArray:
         return np.tile(self._filling(), (len(attributes), 1))
 
+    def _bought(self) -> BoolArray:
+        """Who of the log ever bought; shape (rows of the log's shoppers,)."""
+        return np.bincount(self._log.shoppers, minlength=self._log.size[0]) > 0
+
     def _filling(self) -> FloatArray:
         """Scores below 0, by all sales; shape (items,)."""
         counts = np.bincount(self._log.items, minlength=len(self.item_ids))
@@ -176,13 +182,14 @@ class NextBasket(Recommender):
         return filling
 
     def _reasons(self, shopper_rows: IntArray, columns: IntArray) -> npt.NDArray[np.object_]:
-        """Bought before exactly for repeats; of the rest, popular for the best sold of four weeks."""
+        """Bought before exactly for repeats; popular for the best sold of four weeks, and all of who never bought."""
         reasons = super()._reasons(shopper_rows, columns)
         recent = self._log.days >= self._log.days.max(initial=0) - 28
         counts = np.bincount(self._log.items[recent], minlength=len(self.item_ids))
         best = np.zeros(len(self.item_ids) + 1, dtype=bool)
         best[np.argsort(-counts, kind="stable")[:100]] = True
-        reasons[(reasons == str(Reason.SIMILAR_TASTE)) & best[columns]] = str(Reason.POPULAR)
+        best_sold = best[columns] | ~self._bought()[self._codes[shopper_rows]][:, None]
+        reasons[(reasons == str(Reason.SIMILAR_TASTE)) & best_sold] = str(Reason.POPULAR)
         return reasons
 
     # ------------------------------------------------------------------ keeping

@@ -146,6 +146,19 @@ def test_repurchase_lists_first_what_is_due_and_not_what_was_just_bought() -> No
     assert lists["item_id"].tolist() == ["week", "month"]
 
 
+def test_who_never_bought_gets_what_a_stranger_gets_whatever_the_trees_learned_of_others() -> None:
+    rows = [(f"s{who:02}", f"own-{who}", day) for who in range(40) for day in range(who % 5, 95, 5)]
+    rows += [(f"s{who:02}", item, 97) for who in range(40) for item in ("hit", "second")[: 1 + who % 2]]
+    sold = dataset(*rows).interactions
+    quiet = pd.DataFrame({"shopper_id": ["quiet"]})
+    made = Dataset.build(sold, shoppers=quiet, as_of=START + pd.Timedelta(days=100))
+    model = create("next_basket", {"rounds": 20, "rows_in_leaf": 5}).fit(made, seed=1)
+    lists = model.recommend(["quiet", "stranger"], 5)
+    own = lists.groupby("shopper_id")[["item_id", "reason"]].agg(list)
+    assert own.loc["quiet"].tolist() == own.loc["stranger"].tolist()
+    assert own.loc["quiet", "item_id"][0] == "hit"
+
+
 @pytest.mark.parametrize("name", ["repurchase", "next_basket"])
 def test_what_sold_on_the_last_day_is_known_though_that_day_has_not_ended(name: str) -> None:
     noon = pd.Timestamp("2026-03-10 12:00", tz="UTC")
