@@ -79,7 +79,7 @@ def _row(row: Any, latest: datetime, known_stores: frozenset[str] | None) -> dic
 
 
 def _value(column: Column, value: Any) -> Any:
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and not value.strip()):  # as in a file's cell
         return None
     match column.kind:
         case "time":
@@ -105,6 +105,8 @@ def _text(name: str, value: Any) -> str:
         text.encode()
     except UnicodeEncodeError:
         raise _BadValueError(f"{name} is not valid text") from None
+    if "\0" in text:  # PostgreSQL takes none, and would refuse the batches beside this one with it
+        raise _BadValueError(f"{name} is not valid text")
     return text
 
 
