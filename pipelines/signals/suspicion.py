@@ -207,8 +207,13 @@ def doubtful(rows: pd.DataFrame, flags: pd.DataFrame, as_of: pd.Timestamp | None
     at = np.flatnonzero(rows["shopper_id"].isin(known["shopper_id"].unique())) if len(known) else np.zeros(0, int)
     if not len(at):
         return weights
+    # A flag lies within one day (UTC): by shopper alone every row of a robot would meet all of its days.
     some = rows.iloc[at][["shopper_id", "item_id", "event_time"]].assign(row=at)
-    hits = some.merge(known.rename(columns={"item_id": "flagged"}), on="shopper_id")
+    some["day"] = some["event_time"].dt.floor("D")
+    flagged = known.rename(columns={"item_id": "flagged"}).assign(
+        day=known["until"].dt.floor("D") - pd.Timedelta(days=1)
+    )
+    hits = some.merge(flagged, on=["shopper_id", "day"])
     inside = (hits["event_time"] >= hits["since"]) & (hits["event_time"] < hits["until"])
     inside &= hits["flagged"].isna() | (hits["flagged"] == hits["item_id"])
     np.minimum.at(weights, hits.loc[inside, "row"].to_numpy(), hits.loc[inside, "weight"].to_numpy(np.float64))
