@@ -41,6 +41,8 @@ class Moments:
 def moments(lake: Lake, split: SplitRecipe) -> Moments:
     """Return the cut and the end of the data (just after its last interaction).
 
+    A young shop is judged by the newer half of its days at most, so that there is something to learn from.
+
     Raises:
         FacingsError: nothing was ingested.
     """
@@ -48,7 +50,9 @@ def moments(lake: Lake, split: SplitRecipe) -> Moments:
     if latest is None:
         raise FacingsError("There is no data to train on; load a folder of tables with `facings ingest FOLDER` first.")
     end = _utc(pd.Timestamp(latest)) + pd.Timedelta(1, unit="us")
-    return Moments(cut=end - timedelta(days=split.test_days), end=end)
+    earliest = lake.scan("interactions").select(pl.col("event_time").min()).collect().item()
+    half = (end - _utc(pd.Timestamp(earliest))) / 2
+    return Moments(cut=end - min(pd.Timedelta(days=split.test_days), half.floor("us")), end=end)
 
 
 def data_fingerprint(lake: Lake, recipes: Iterable[Recipe], settings: Settings) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from configs.home import Home
@@ -29,6 +32,12 @@ def _frame(rows: int = 1, **changed: Any) -> pl.DataFrame:
 def _parquet(frame: pl.DataFrame) -> bytes:
     buffer = io.BytesIO()
     frame.write_parquet(buffer)
+    return buffer.getvalue()
+
+
+def _arrow(**changed: pa.Array) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({**_frame().to_arrow().to_pydict(), **changed}), buffer)
     return buffer.getvalue()
 
 
@@ -82,6 +91,10 @@ REFUSED: dict[str, tuple[dict[str, str | bytes], str]] = {
     "a name that is too long": ({"interactions.csv": f"{HEADER},{'x' * 201}\n{ROW},1\n"}, "a name of 201 characters"),
     "nested columns": ({"interactions.parquet": _parquet(_frame(basket=[{"a": 1}]))}, "column basket is of type"),
     "lists of ids": ({"interactions.parquet": _parquet(_frame(item_id=[["a"]]))}, "column item_id is of type"),
+    "a decimal of 256 bits": (
+        {"interactions.parquet": _arrow(price=pa.array([Decimal("1.5")], pa.decimal256(60, 2)))},
+        "column price is of type",
+    ),
     "bytes": ({"interactions.parquet": _parquet(_frame(item_id=[b"\xff"]))}, "column item_id is of type"),
 }
 

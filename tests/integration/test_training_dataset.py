@@ -8,11 +8,11 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from configs.recipe import Recipe
+from configs.recipe import Recipe, SplitRecipe
 from configs.settings import Settings
 from pipelines.signals.ingest import ingest
 from pipelines.signals.lake import Lake
-from pipelines.training.dataset import data_fingerprint, training_dataset
+from pipelines.training.dataset import data_fingerprint, moments, training_dataset
 from tests.small_shop import write_small_shop
 
 AS_OF = pd.Timestamp("2026-05-01", tz="UTC")
@@ -86,3 +86,11 @@ def test_the_data_s_fingerprint_follows_the_tables_that_a_recipe_learns_from(lak
         data_fingerprint(lake, [one], settings) for one in (recipe(), recipe(promotions="past"), recipe(contents=True))
     }
     assert len(prints) == 3
+
+
+def test_a_young_shop_is_judged_by_the_newer_half_of_its_days(lake: Lake) -> None:
+    times = lake.read("interactions", ["event_time"])["event_time"]
+    days = (times.max() - times.min()) / pd.Timedelta(days=1)
+    for asked, given in ((1, 1.0), (28, 28.0), (1000, days / 2)):
+        split = moments(lake, SplitRecipe(test_days=asked))
+        assert (split.end - split.cut) / pd.Timedelta(days=1) == pytest.approx(given)
