@@ -72,4 +72,9 @@ def load(folder: Path) -> Recommender:
     Raises:
         FacingsError: the folder holds no model, a damaged one, or one of another format.
     """
-    return recommender_class(read_header(folder)["recommender"]).load(folder)
+    try:
+        return recommender_class(read_header(folder)["recommender"]).load(folder)
+    except KeyError:
+        raise FacingsError(
+            f"{folder} was trained by a version that kept other arrays; train again with `facings retrain`."
+        ) from None

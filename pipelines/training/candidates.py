@@ -20,7 +20,7 @@ from pipelines.signals.lake import Lake
 from pipelines.training.dataset import signals, training_dataset, what_counts
 from pipelines.training.evaluate import Test, make_test, measure
 from pipelines.training.gate import slice_shoppers
-from pipelines.training.plan import Candidate, Plan
+from pipelines.training.plan import Candidate, Plan, Role
 from pipelines.training.train import train_into
 from state.files import build_folder
 
@@ -56,14 +56,28 @@ class Bench:
         model = load(folder) if dataset is None else train_into(folder, candidate.recipe, dataset)
         self._measure(candidate.label, model)
 
-    def champion(self, artifact: Path) -> None:
-        """Measure the evaluation artifact of the version in force: it was fit before its own cut, never after ours."""
+    def champion(self, artifact: Path) -> str | None:
+        """Measure the evaluation artifact of the version in force: it was fit before its own cut, never after ours.
+
+        One that cannot be read, such as an earlier version's, would end all retraining: its recipe, trained anew
+        beside the others, stands in for it. Call it after `evaluation` of every candidate.
+
+        Returns:
+            Why it could not be read; None: it was measured itself.
+        """
         if measured(self._folder, CHAMPION_LABEL).exists():
-            return
-        model = load(artifact)
+            return None
+        unread: str | None = None
+        try:
+            model = load(artifact)
+        except FacingsError as error:
+            unread = str(error)
+            again = next(one for one in self._plan.candidates if one.role is Role.REFRESHED)
+            model = load(evaluation_folder(self._folder, again.label))
         if model.as_of > self._cut:
             raise FacingsError("The champion knows a part of the test window; run `facings retrain` again.")
         self._measure(CHAMPION_LABEL, model)
+        return unread
 
     def serving(self, label: str) -> None:
         """Train the chosen candidate on everything up to the end of the data."""

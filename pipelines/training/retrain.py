@@ -242,7 +242,9 @@ def _carry_out(job: Job, plan: Plan, data: DataReport) -> RetrainResult:
     for candidate in plan.candidates:
         job.step(f"train {candidate.label}", partial(bench.evaluation, candidate))
     if plan.champion is not None:
-        job.step("measure champion", partial(bench.champion, _evaluation_of(job.tracking, plan.champion)))
+        unread = job.step("measure champion", partial(bench.champion, _evaluation_of(job.tracking, plan.champion)))
+        if unread is not None:
+            job.progress(f"  its recipe trained anew stands in for the champion, which cannot be read: {unread}")
     verdict = job.step("gate", lambda: judge(plan, folder))
     for sentence in verdict.reasons:
         job.progress(f"  {sentence}")

@@ -73,6 +73,20 @@ def test_newer_data_refreshes_the_champion_and_every_candidate_is_measured(
     assert {"ndcg", "repeat_recall", "new_recall", "coverage", "gini"} <= result.metrics["popularity"].keys()
 
 
+def test_a_champion_that_this_version_cannot_read_is_replaced_by_its_recipe_trained_anew(
+    trained: Settings, towns: dict[str, Path]
+) -> None:
+    serving = champion(trained)
+    assert serving is not None
+    header = serving.evaluation / "artifact.json"
+    told_then = json.loads(header.read_text())
+    header.write_text(json.dumps({**told_then, "config": {**told_then["config"], "a_key_of_then": 1}}))
+    told: list[str] = []
+    result = retrain(trained, (), folder=towns["late"], clock=CLOCK, progress=told.append)
+    assert (result.status, result.version, result.gate and result.gate.kind) == ("published", "2", "refresh")
+    assert sum("cannot be read" in line for line in told) == 1
+
+
 def test_events_that_arrived_over_http_are_learned_from_once(trained: Settings) -> None:
     engine = open_engine(trained.state_uri)
     body = {"event_id": "tap-1", "shopper_id": "s001", "item_id": "i01", "event_type": "purchase"}
