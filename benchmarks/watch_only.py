@@ -59,7 +59,7 @@ CUTS = (0.7, 0.8)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("town", "movielens"))
+    parser.add_argument("part", nargs="?", default="town", choices=("town", "movielens"))
     parser.add_argument("--data", type=Path, help="folder of MovieLens 100K (u.data, u.item)")
     parser.add_argument("--seeds", type=int, default=3, help="towns of each variant, or halves of the movies")
     parser.add_argument("--shoppers", type=int, default=1500, help="of a town")

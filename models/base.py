@@ -324,6 +324,9 @@ class Recommender(ABC):
         about = np.full(columns.shape, "", dtype=object)
         known = shopper_rows >= 0
         reasons[known], about[known] = self._explain(shopper_rows[known], columns[known])
+        # Of who has no history `popular` says that nothing tells their taste; now the events do.
+        silent = np.array([len(bought_by(self.history, row)) == 0 for row in shopper_rows], dtype=bool)
+        reasons[silent[:, None] & (reasons == str(Reason.POPULAR))] = str(Reason.SIMILAR_TASTE)
         for line, own in enumerate(events):
             repeat = np.isin(reasons[line], (str(Reason.BOUGHT_BEFORE), str(Reason.DUE_AGAIN)))
             seen = np.isin(columns[line], own.items[own.watched]) & ~repeat

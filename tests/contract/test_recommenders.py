@@ -313,6 +313,7 @@ def test_what_a_folded_in_reason_is_about_is_told_when_asked(name: str) -> None:
     pd.testing.assert_frame_equal(folded.loc[both, ["reason", "about"]], plain.loc[both, ["reason", "about"]])
     quiet = model.fold_in(newest(("quiet", item(4))), 30)
     assert not (quiet.loc[quiet["item_id"] != item(4), "reason"] == Reason.BOUGHT_BEFORE).any()
+    assert not (quiet["reason"] == Reason.POPULAR).any(), "a list made from events is personal"
 
 
 def test_folding_in_neither_changes_the_model_nor_depends_on_who_else_is_asked(name: str) -> None:
