@@ -14,6 +14,7 @@ import pandas as pd
 from configs.errors import FacingsError, UsageError
 from models.dataset import BoolArray, FloatArray, IntArray
 from models.ranking import top_k
+from models.reasons import Reason
 
 MAX_K = 10_000
 COLUMNS = ["shopper_id", "rank", "item_id", "score", "reason"]
@@ -127,6 +128,18 @@ def group_events(
     own = [order[start:end] for start, end in pairwise(bounds)]
     grouped = [Events(columns[part], ages[part], bought[part], watched[part]) for part in own]
     return grouped, int((columns < 0).sum())
+
+
+def tell_events(
+    reasons: npt.NDArray[np.object_], about: npt.NDArray[np.object_], events: Sequence[Events], columns: IntArray
+) -> None:
+    """Write over reasons, and what they are about, where the newest events bought or watched a shown item."""
+    for line, own in enumerate(events):
+        repeat = np.isin(reasons[line], (str(Reason.BOUGHT_BEFORE), str(Reason.DUE_AGAIN)))
+        seen = np.isin(columns[line], own.items[own.watched]) & ~repeat
+        named = np.isin(columns[line], own.items[own.bought])
+        reasons[line, seen], about[line, seen] = str(Reason.WATCHED), ""
+        reasons[line, named], about[line, named] = str(Reason.BOUGHT_BEFORE), ""
 
 
 def select(

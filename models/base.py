@@ -31,6 +31,7 @@ from models.asking import (
     make_request,
     seconds_of,
     select,
+    tell_events,
 )
 from models.dataset import BoolArray, Dataset, FloatArray, IntArray
 from models.history import bought_by, repeat_reasons
@@ -327,12 +328,7 @@ class Recommender(ABC):
         # Of who has no history `popular` says that nothing tells their taste; now the events do.
         silent = np.array([len(bought_by(self.history, row)) == 0 for row in shopper_rows], dtype=bool)
         reasons[silent[:, None] & (reasons == str(Reason.POPULAR))] = str(Reason.SIMILAR_TASTE)
-        for line, own in enumerate(events):
-            repeat = np.isin(reasons[line], (str(Reason.BOUGHT_BEFORE), str(Reason.DUE_AGAIN)))
-            seen = np.isin(columns[line], own.items[own.watched]) & ~repeat
-            named = np.isin(columns[line], own.items[own.bought])
-            reasons[line, seen], about[line, seen] = str(Reason.WATCHED), ""
-            reasons[line, named], about[line, named] = str(Reason.BOUGHT_BEFORE), ""
+        tell_events(reasons, about, events, columns)
         return reasons, about
 
     def _cold_reason(self) -> Reason:
