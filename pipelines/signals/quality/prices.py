@@ -46,11 +46,13 @@ def prices(found: Profile, rules: QualityRules, since: date) -> Iterator[Finding
 def _chain_prices(priced: pl.DataFrame, now: pl.DataFrame, first: date, rules: QualityRules) -> Iterator[Finding]:
     past = priced.filter(pl.col("day") < first)
     # The whole window too: a small shop has too few rows a day.
-    whole = _levels(now.with_columns(pl.lit(0).alias("all")), "all").select(
-        pl.col("first").alias("day"), "priced", "level", "wild"
+    if now.is_empty():
+        return
+    whole = _levels(now.with_columns(pl.lit(0).alias("all")), "all")
+    days = pl.concat([_levels(now, "day").with_columns(first="day"), whole], how="diagonal").filter(
+        pl.col("priced") >= rules.price_rows
     )
-    days = _levels(now, "day").select("day", "priced", "level", "wild").sort("day").vstack(whole)
-    days = days.filter(pl.col("priced") >= rules.price_rows)
+    days = days.sort("first").with_columns(pl.col("day").fill_null(now["day"].max()).alias("last"))
     moved = days.filter(pl.col("level").abs() >= max(math.log(rules.price_warn), _sway(_levels(past, "day"), rules)))
     if len(moved):
         level = float(moved["level"].abs().max() or 0.0)  # type: ignore[arg-type]
@@ -60,11 +62,11 @@ def _chain_prices(priced: pl.DataFrame, now: pl.DataFrame, first: date, rules: Q
         yield Finding(
             code="price_level",
             severity=stop_or_warn(grave),
-            sentence=f"The median item was paid ×{_times(sign)} its usual price {when_told(moved['day'].to_list())}.",
+            sentence=f"The median item was paid ×{_times(sign)} its usual price {when_told(_span(moved))}.",
             advice="prices come in another unit or currency: correct the export and send these rows again"
             if grave
             else "a large promotion or a price round does this",
-            since=moved["day"][0],
+            since=moved["first"][0],
         )
     usual = float(past["wild"].sum()) / max(float(past["priced"].sum()), 1.0)
     chance = usual * pl.col("priced") + rules.volume_sigmas * (usual * pl.col("priced")).sqrt()
@@ -78,10 +80,10 @@ def _chain_prices(priced: pl.DataFrame, now: pl.DataFrame, first: date, rules: Q
         yield Finding(
             code="price_level",
             severity=Severity.STOP,
-            sentence=f"{share:.1%} of the prices {when_told(wild['day'].to_list())} are at least "
+            sentence=f"{share:.1%} of the prices {when_told(_span(wild))} are at least "
             f"{rules.wild_factor:.0f} times their item's usual one, or that part of it (usually {usual:.1%}).",
             advice="some prices come in another unit: correct the export and send these rows again",
-            since=wild["day"][0],
+            since=wild["first"][0],
         )
 
 
@@ -94,6 +96,11 @@ def _sway(past: pl.DataFrame, rules: QualityRules) -> float:
     enough = past.filter(pl.col("priced") >= rules.price_rows)
     levels = (enough if len(enough) >= SHOWN else past)["level"]
     return rules.volume_sigmas * 1.4826 * _median((levels - _median(levels)).abs())
+
+
+def _span(days: pl.DataFrame) -> list[date]:
+    """The first and the last day that they tell of; one where it is the same."""
+    return sorted({days["first"].to_list()[0], max(days["last"].to_list())})
 
 
 def _levels(priced: pl.DataFrame, *by: str) -> pl.DataFrame:

@@ -93,7 +93,8 @@ def duplicates(found: Profile, rules: QualityRules, since: date) -> Iterator[Fin
         days = risen["day"].to_list()
         yield Finding(
             code="duplicates",
-            severity=stop_or_warn(share - usual >= rules.duplicates_stop),
+            # On a single day a batch of events of one moment does this.
+            severity=stop_or_warn(share - usual >= rules.duplicates_stop and len(days) >= 2),
             sentence=f"{share:.1%} of the rows {when_told(days)} repeat another one under another id; usually "
             f"{usual:.1%}.",
             advice="the same rows were sent twice with new ids: keep the ids stable in the export",
