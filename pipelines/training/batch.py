@@ -134,8 +134,7 @@ def _trained(
     if not recipe.data.shopper_features:
         dataset = training_dataset(settings, lake, recipe, as_of)
     else:
-        latest = lake.latest_event_time() or as_of
-        newest = pd.Timestamp(latest) + pd.Timedelta(microseconds=1)  # stays the one online
+        newest = moments(lake, recipe.split).end  # stays the one online
         materialise(settings, lake, as_of=[as_of, newest], clock=clock, progress=progress)
         with closing(FeatureStore(settings, clock=clock)) as store:
             dataset = training_dataset(settings, lake, recipe, as_of, store)

@@ -39,19 +39,25 @@ class Moments:
 
 
 def moments(lake: Lake, split: SplitRecipe) -> Moments:
-    """Return the cut and the end of the data (just after its last interaction).
+    """Return the cut and the end of the data: just after its last purchase, or its last interaction where there is none.
 
+    Lists are judged by purchases: a look at a screen on a day without sales must not move the window away from them.
     A young shop is judged by the newer half of its days at most, so that there is something to learn from.
 
     Raises:
         FacingsError: nothing was ingested.
     """
-    latest = lake.latest_event_time()
-    if latest is None:
+    time, bought = pl.col("event_time"), pl.col("event_type") == "purchase"
+    first, last, last_sale = (
+        lake.scan("interactions")
+        .select(time.min().alias("first"), time.max().alias("last"), time.filter(bought).max().alias("last_sale"))
+        .collect()
+        .row(0)
+    )
+    if last is None:
         raise FacingsError("There is no data to train on; load a folder of tables with `facings ingest FOLDER` first.")
-    end = _utc(pd.Timestamp(latest)) + pd.Timedelta(1, unit="us")
-    earliest = lake.scan("interactions").select(pl.col("event_time").min()).collect().item()
-    half = (end - _utc(pd.Timestamp(earliest))) / 2
+    end = _utc(pd.Timestamp(last_sale or last)) + pd.Timedelta(1, unit="us")
+    half = (end - _utc(pd.Timestamp(first))) / 2
     return Moments(cut=end - min(pd.Timedelta(days=split.test_days), half.floor("us")), end=end)
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from configs.clock import SystemClock
 from configs.recipe import Recipe, SplitRecipe
 from configs.settings import Settings
 from pipelines.signals.ingest import ingest
@@ -94,3 +95,16 @@ def test_a_young_shop_is_judged_by_the_newer_half_of_its_days(lake: Lake) -> Non
     for asked, given in ((1, 1.0), (28, 28.0), (1000, days / 2)):
         split = moments(lake, SplitRecipe(test_days=asked))
         assert (split.end - split.cut) / pd.Timedelta(days=1) == pytest.approx(given)
+
+
+def test_a_look_on_a_day_without_sales_does_not_move_the_window(lake: Lake, home: Path, tmp_path: Path) -> None:
+    before = moments(lake, SplitRecipe())
+    (tmp_path / "later").mkdir()
+    (tmp_path / "later" / "interactions.csv").write_text(
+        "shopper_id,item_id,event_type,event_time\nlooker,item-01,view,2026-11-01T10:00:00Z\n"
+    )
+    settings = Settings(home=home)
+    ingest(tmp_path / "later", settings.paths, clock=SystemClock(), settings=settings, progress=lambda _: None)
+    after = Lake(settings.paths)
+    assert after.latest_event_time() == pd.Timestamp("2026-11-01T10:00:00Z")
+    assert moments(after, SplitRecipe()) == before
