@@ -39,7 +39,7 @@ class Moments:
 
 
 def moments(lake: Lake, split: SplitRecipe) -> Moments:
-    """Return the cut and the end of the data: just after its last purchase, or its last interaction where there is none.
+    """Return the cut and the end of the data: just after its last purchase, or last interaction where there is none.
 
     Lists are judged by purchases: a look at a screen on a day without sales must not move the window away from them.
     A young shop is judged by the newer half of its days at most, so that there is something to learn from.
