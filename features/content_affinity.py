@@ -11,10 +11,9 @@ from features.topics import AFFINITY, SCALE
 _QUERY = f"""
 WITH {AFFINITY}, events AS (
     SELECT shopper_id, content_id, epoch_us(event_time) AS t, ($as_of - epoch_us(event_time)) / 86400e6 AS age,
-        dwell_seconds, coalesce(event_type, 'content_view') IN ('content_view', 'view') AS is_view
-    FROM content_views
-    WHERE epoch_us(event_time) < $as_of
-        AND coalesce(event_type, 'content_view') IN ('content_view', 'view', 'like', 'comment', 'share')
+        dwell_seconds, event_type IN ('content_view', 'view') AS is_view
+    FROM watching
+    WHERE epoch_us(event_time) < $as_of AND event_type IN ('content_view', 'view', 'like', 'comment', 'share')
 ), base AS (
     SELECT shopper_id,
         min(age) AS content_recency_days,

@@ -42,6 +42,7 @@ _COLUMNS: dict[str, dict[str, str]] = {
         "campaign_id": _TEXT,
         "currency": _TEXT,
         **dict.fromkeys(("retail_disc", "coupon_disc", "coupon_match_disc"), "DOUBLE"),
+        "dwell_seconds": "DOUBLE",
         "quantity": "DOUBLE",
         "price": "DOUBLE",
         "event_time": "TIMESTAMPTZ",
@@ -60,9 +61,21 @@ _COLUMNS: dict[str, dict[str, str]] = {
 }
 _REQUIRED = {"interactions": ("shopper_id", "item_id", "event_type", "event_time")}
 
+# What was watched stands in content_views or came as an interaction with a content's id; in both, it counts once.
 # A visit is a basket, else an order, else a session, else a day in a store. A line is under promotion when it names a
 # campaign, when the same shopper redeemed that item on that day, or when it was advertised in that store then.
 _PREPARE = """
+CREATE TABLE shared_views AS
+    SELECT shopper_id, item_id AS content_id, event_type, event_time, dwell_seconds FROM interactions
+    WHERE event_type IN ('content_view', 'like', 'share', 'comment')
+        AND item_id IN (SELECT content_id FROM contents)
+        AND (shopper_id, item_id, event_type, event_time) NOT IN (
+            SELECT (shopper_id, content_id, coalesce(event_type, 'content_view'), event_time) FROM content_views
+            WHERE shopper_id IS NOT NULL AND content_id IS NOT NULL AND event_time IS NOT NULL);
+CREATE VIEW watching AS
+    SELECT shopper_id, content_id, coalesce(event_type, 'content_view') AS event_type, event_time, dwell_seconds
+    FROM content_views
+    UNION ALL SELECT * FROM shared_views;
 CREATE TABLE redeems AS
     SELECT shopper_id, item_id, epoch_us(event_time) AS t FROM interactions WHERE event_type = 'redeem';
 CREATE TABLE lines AS
@@ -143,7 +156,8 @@ class History:
         items: item_id and category (path with `/`), as known now; None: no item has a category.
         promotions: store_id, item_id, starts, ends; None: nothing is known of advertising.
         contents: content_id, tags, item_ids, duration_seconds; None: no content has tags.
-        content_views: shopper_id, content_id, event_type, event_time, dwell_seconds; None: nobody viewed any.
+        content_views: shopper_id, content_id, event_type, event_time, dwell_seconds; None: none but those among the
+            interactions (a content's event type with a content's id for the item's).
         shoppers: shopper_id, home_store_id, as known now; None: no home store is stated.
         doubts: shopper_id, item_id (None: all that they did), since, until, known_at (UTC): purchases that do not count
             from known_at on; None: all count.

@@ -40,8 +40,7 @@ told AS (
     SELECT shopper_id, content_id, sum(CAST(round(
         engagement * pow(0.5, ($as_of - t) / 86400e6 / {HALF_LIFE_DAYS}) * {SCALE}) AS HUGEINT)) AS amount
     FROM (SELECT shopper_id, content_id, epoch_us(event_time) AS t, {ENGAGEMENT} AS engagement
-          FROM (SELECT * REPLACE (coalesce(event_type, 'content_view') AS event_type) FROM content_views)
-          JOIN told USING (content_id))
+          FROM watching JOIN told USING (content_id))
     WHERE t < $as_of AND engagement > 0 GROUP BY shopper_id, content_id
 ), affinity AS (
     SELECT shopper_id, topic, CAST(sum(amount // many) AS BIGINT) AS amount

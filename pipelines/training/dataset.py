@@ -18,6 +18,8 @@ from features.store import FeatureStore
 from models.dataset import Dataset
 from pipelines.signals.counted import EXTRA, counted
 from pipelines.signals.lake import Lake
+from pipelines.signals.watching import COLUMNS as WATCHED
+from pipelines.signals.watching import watching
 
 PROMOTION_COLUMNS = ["store_id", "item_id", "starts", "ends", "display", "mailer"]
 COLUMNS = ["shopper_id", "item_id", "event_time", "quantity", "price", "store_id", "basket_id"]
@@ -165,13 +167,13 @@ def _promotions(lake: Lake, as_of: pd.Timestamp, *, planned: bool) -> pd.DataFra
 
 def _watched(lake: Lake, as_of: pd.Timestamp) -> pd.DataFrame | None:
     """What shoppers did with contents before that moment, and what it says of their interest; nothings are left out."""
-    if not (lake.has("content_views") and lake.has("contents")):
+    views = watching(lake)
+    if views is None:
         return None
-    durations = lake.scan("contents").select("content_id", "duration_seconds")
-    views = lake.scan("content_views").filter(pl.col("event_time") < as_of).join(durations, on="content_id")
-    columns = ["shopper_id", "content_id", "event_type", "event_time"]
-    weighed = views.select(*columns, pl.sql_expr(ENGAGEMENT).alias("engagement")).filter(pl.col("engagement") > 0)
-    return weighed.sort(columns).collect().to_pandas()
+    views = views.filter(pl.col("event_time") < as_of)
+    weighed = views.select(*WATCHED, pl.sql_expr(ENGAGEMENT).alias("engagement")).filter(pl.col("engagement") > 0)
+    watched = weighed.sort(WATCHED).collect().to_pandas()
+    return None if watched.empty else watched
 
 
 def _contents(lake: Lake, watched: pd.DataFrame) -> pd.DataFrame:

@@ -108,3 +108,26 @@ def test_a_look_on_a_day_without_sales_does_not_move_the_window(lake: Lake, home
     after = Lake(settings.paths)
     assert after.latest_event_time() == pd.Timestamp("2026-11-01T10:00:00Z")
     assert moments(after, SplitRecipe()) == before
+
+
+def test_a_content_watched_counts_once_whether_it_came_as_a_view_or_as_an_interaction(
+    lake: Lake, home: Path, tmp_path: Path
+) -> None:
+    settings, by_content = Settings(home=home), recipe(contents=True)
+    before = training_dataset(settings, lake, by_content, AS_OF + pd.Timedelta(days=9)).watched
+    (tmp_path / "later").mkdir()
+    (tmp_path / "later" / "interactions.csv").write_text(
+        "shopper_id,item_id,event_type,event_time\n"
+        "shopper-00,c1,content_view,2026-04-30\n"  # stands in content_views, too
+        "shopper-02,c1,content_view,2026-05-02\n"
+        "shopper-02,item-05,like,2026-05-02\n"  # no content
+    )
+    ingest(tmp_path / "later", settings.paths, clock=SystemClock(), settings=settings, progress=lambda _: None)
+    after = training_dataset(settings, Lake(settings.paths), by_content, AS_OF + pd.Timedelta(days=9)).watched
+    assert before is not None and after is not None
+    assert list(zip(after["shopper_id"], after["content_id"], strict=True)) == [
+        ("shopper-00", "c1"),
+        ("shopper-01", "c2"),
+        ("shopper-02", "c1"),
+    ]
+    assert len(before) == 2

@@ -171,6 +171,23 @@ def test_content_affinity_counts_tags_and_what_was_bought_after_seeing_it() -> N
     assert ann["content_items_bought_90d"] == 1  # milk after it was shown; the pen was bought before
 
 
+def test_what_was_watched_counts_the_same_as_an_interaction_and_once_where_it_stands_in_both() -> None:
+    contents = pd.DataFrame({"content_id": ["v1", "v2"], "tags": ["tea|cake", "tea"], "item_ids": ["milk|pen", None]})
+    views = pd.DataFrame(
+        {
+            "shopper_id": ["ann", "ann", "bob"],
+            "content_id": ["v1", "v2", "v1"],
+            "event_type": ["content_view", "like", "share"],
+            "event_time": [days_ago(20), days_ago(40), days_ago(1)],
+            "dwell_seconds": [30.0, None, None],
+        }
+    )
+    told = pd.concat([ROWS, views.rename(columns={"content_id": "item_id"})], ignore_index=True)
+    plain = content_affinity_features(ROWS, contents, views, AS_OF)
+    pd.testing.assert_frame_equal(content_affinity_features(told, contents, views.iloc[:0], AS_OF), plain)
+    pd.testing.assert_frame_equal(content_affinity_features(told, contents, views, AS_OF), plain)
+
+
 def test_a_content_without_tags_stands_for_the_categories_of_the_items_it_names() -> None:
     contents = pd.DataFrame({"content_id": ["v"], "tags": [None], "item_ids": ["milk|pen|bread|tea"]})
     views = pd.DataFrame({"shopper_id": ["ann"], "content_id": ["v"], "event_type": ["view"]})
