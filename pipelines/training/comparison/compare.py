@@ -119,7 +119,9 @@ def compare(
     asked = entrants(settings, references)
     rules = asked[0].recipe.split
     lake = Lake(settings.paths)
-    split = moments(lake, rules if test_days is None else rules.model_copy(update={"test_days": test_days}))
+    split = moments(lake, rules)
+    if test_days is not None:  # what was asked for holds, however little is left to learn from
+        split = Moments(cut=split.end - pd.Timedelta(days=test_days), end=split.end)
     recipes = [entrant.recipe for entrant in asked]
     plan = ComparisonPlan(
         data=data_fingerprint(lake, recipes, settings),
