@@ -117,7 +117,8 @@ class Server:
     def cpu_seconds(self) -> tuple[float, float]:
         """Of the server, and of the process that pushes features."""
         own = _cpu(self._process.pid)
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        tasks = Path(f"/proc/{self._process.pid}/task").glob("*/children")
+        children = [child for task in tasks for child in task.read_text().split()]
         return own, sum(_cpu(int(child)) for child in children)
 
     def kill(self) -> None:
