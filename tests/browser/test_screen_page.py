@@ -160,7 +160,7 @@ def test_a_restarted_display_opens_without_a_network(visit: Visit, stage: Stage)
     assert not [name for name in names if "/v1/" in name]
 
 
-def restart(page: Any, url: str, seconds: float = 15.0) -> None:
+def restart(page: Any, url: str, seconds: float = 60.0) -> None:
     """Open the page anew; the browser writes a new worker down a moment after it has become active."""
     ends = time.monotonic() + seconds
     while True:
