@@ -23,6 +23,7 @@ from state.events import append_events
 from tests.serving_town import ingest_shop, publish_slates, quiet, served
 from tests.small_shop import CATEGORIES, END, ITEMS, SOLD_OUT, write_small_shop
 
+LATE = "facings_live_late_total"
 AISLE = "/v1/placements/aisle:recommend"
 SNACKS = [item for number, item in enumerate(ITEMS) if CATEGORIES[number % 5].startswith("SNACKS")]
 
@@ -69,6 +70,12 @@ def until(holds: Callable[[dict[str, Any]], bool], ask: Callable[[], dict[str, A
         assert time.monotonic() < limit, "the events did not come to count"
         time.sleep(0.01)
     return found
+
+
+def metric(client: httpx.Client, name: str) -> float:
+    told = re.search(rf"^{name} (\S+)$", client.get("/metrics").text, re.MULTILINE)
+    assert told is not None
+    return float(told.group(1))
 
 
 def named(found: dict[str, Any]) -> list[str]:
@@ -179,24 +186,21 @@ def test_a_server_with_little_memory_reads_the_others_from_the_disk(tmp_path: Pa
         for shopper in ("new-5", "new-6", "new-7"):
             post(client, event(shopper, SNACKS[3], "purchase"))
         for shopper in ("new-7", "new-5", "new-6"):
-            until(lambda found: found["live"], lambda shopper=shopper: slate(client, shopper))  # type: ignore[misc]
+            found = until(lambda found: found["live"], lambda shopper=shopper: slate(client, shopper))  # type: ignore[misc]
+            assert found["fallback"] is None
+        until(lambda found: found["held"] == 1, lambda: {"held": metric(client, "facings_live_shoppers")})
 
 
 def test_a_slate_that_may_not_wait_is_the_stored_one_and_a_later_one_counts_the_events(tmp_path: Path) -> None:
     settings = shop_with(tmp_path, "personal_frequency").model_copy(update={"live_deadline_ms": 0.0})
 
-    def late(client: httpx.Client) -> float:
-        told = re.search(r"^facings_live_late_total (\S+)$", client.get("/metrics").text, re.MULTILINE)
-        assert told is not None
-        return float(told.group(1))
-
     with served(settings) as base, httpx.Client(base_url=base, timeout=20) as client:
-        before, stored = late(client), slate(client, "shopper-12")
+        before, stored = metric(client, LATE), slate(client, "shopper-12")
         others = [event(f"shopper-{number}", SNACKS[0], "view") for number in range(20, 26)]  # too many to look ahead
         post(client, event("shopper-12", named(stored)[0], "purchase"), *others)
         given = []
         until(lambda found: found["live"], lambda: given.append(slate(client, "shopper-12")) or given[-1])  # type: ignore[func-returns-value]
-        assert late(client) > before
+        assert metric(client, LATE) > before
         assert all(named(found) == named(stored) for found in given if not found["live"])
         assert named(given[-1])[0] != named(stored)[0]
 
