@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from configs.errors import UsageError
+from configs.yaml_file import read_model
 
 RULES = Path(__file__).resolve().parent / "quality.yaml"
 
@@ -66,13 +65,4 @@ def load_quality_rules(path: Path | None = None) -> QualityRules:
         UsageError: the file is missing or no YAML, or a key is unknown, missing or wrong; the sentence names it.
     """
     place = path or RULES
-    try:
-        return QualityRules.model_validate(yaml.safe_load(place.read_text()))
-    except OSError:
-        raise UsageError(f"There are no rules at {place}; correct FACINGS_QUALITY_RULES.") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{place} is not valid YAML: {' '.join(str(error).split())}; correct the file.") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{place}: key `{key}`: {first['msg']}; correct or remove it.") from None
+    return read_model(QualityRules, place, missing=f"There are no rules at {place}; correct FACINGS_QUALITY_RULES.")

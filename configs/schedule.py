@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from configs.errors import UsageError
+from configs.yaml_file import read_model
 
 SCHEDULE = Path(__file__).resolve().parent / "schedule.yaml"
 
@@ -49,13 +48,4 @@ def load_schedule(path: Path = SCHEDULE) -> Schedule:
     Raises:
         UsageError: the file is missing or no YAML, or a key is unknown or wrong; the sentence names it.
     """
-    try:
-        return Schedule.model_validate(yaml.safe_load(path.read_text()))
-    except OSError:
-        raise UsageError(f"There is no schedule at {path}; restore it from the project.") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is not valid YAML: {' '.join(str(error).split())}; correct the file.") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{path}: key `{key}`: {first['msg']}; correct or remove it.") from None
+    return read_model(Schedule, path, missing=f"There is no schedule at {path}; restore it from the project.")
