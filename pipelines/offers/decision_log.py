@@ -21,7 +21,7 @@ from configs.clock import Clock
 from pipelines.offers.decide import Ask, Looked, Slate
 from pipelines.offers.record import Asked, part_of, record
 from pipelines.offers.view import View
-from state.decisions import PartKey, Row, append_decisions, part_day, prune_decisions, read_decision
+from state.decisions import PartKey, Row, append_decisions, erase_decisions, part_day, prune_decisions, read_decision
 from state.forgotten import pseudonym
 
 _LOG = logging.getLogger("facings.decisions")
@@ -153,10 +153,14 @@ class DecisionLog:
 
     def _write(self, batch: list[_Noted]) -> None:
         try:
-            gone = self._forgotten({noted.row.shopper for noted in batch if noted.row.shopper is not None})
+            everybody = {noted.row.shopper for noted in batch if noted.row.shopper is not None}
+            gone = self._forgotten(everybody)
             kept = [noted for noted in batch if noted.row.shopper not in gone]
             parts = {key: body for noted in batch for key, body in noted.parts}
             append_decisions(self._engine, [noted.row for noted in kept], list(parts.items()))
+            # Who was forgotten between the look and the write: whoever erases after it finds the rows, else we do.
+            for shopper in self._forgotten(everybody) - gone:
+                erase_decisions(self._engine, shopper)
         except Exception as error:
             self._known.clear()  # the parts that were lost are noted again
             self._failed(len(batch), error)

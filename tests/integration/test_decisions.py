@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ from configs.secrets import secret
 from configs.settings import Settings
 from pipelines import snapshot
 from pipelines.forget import forget
+from pipelines.offers.decide import Ask, decide
 from pipelines.offers.decision_log import DecisionLog
+from pipelines.offers.record import Asked
 from pipelines.offers.replay import find_record, replay
+from pipelines.offers.view import open_view
 from pipelines.signals.ingest import ingest, ingest_events
 from pipelines.signals.lake import Lake
 from state.decisions import Row, answers_between, append_decisions, open_decisions, prune_decisions, read_decision
@@ -183,10 +187,6 @@ def test_a_full_queue_or_a_broken_disk_costs_records_and_no_answer(shop: Setting
     def count(outcome: str, rows: int) -> None:
         counted[outcome] = counted.get(outcome, 0) + rows
 
-    from pipelines.offers.decide import Ask, decide
-    from pipelines.offers.record import Asked
-    from pipelines.offers.view import open_view
-
     view = open_view(shop.paths)
     assert view is not None
     engine = open_decisions(shop.decisions_uri)
@@ -204,6 +204,26 @@ def test_a_full_queue_or_a_broken_disk_costs_records_and_no_answer(shop: Setting
         log.close()
         assert counted.pop(outcome) == 1 and not counted
     view.close()
+
+
+def test_who_is_forgotten_while_a_decision_is_being_written_leaves_none(shop: Settings) -> None:
+    view = open_view(shop.paths)
+    assert view is not None
+    engine, key = open_decisions(shop.decisions_uri), b"k" * 32
+    asked = Ask("phone", "s1", 3, shopper_id="shopper-01")
+    slate = decide(view, asked, END)
+    names = [card["item_id"] for card in view.shop.cards([one.place for one in slate.items])]
+    looks: Iterator[set[str]] = iter(
+        [set(), {pseudonym("shopper-01", key)}]
+    )  # the tombstone comes between the look and the write
+    log = DecisionLog(engine, key, clock=FixedClock(END), keep_days=1, forgotten=lambda _: next(looks),
+                      count=lambda *_: None)  # fmt: skip
+    log.start()
+    log.note(Asked(f"{9:032x}", END), view, asked, slate, names)
+    log.flush()
+    log.close()
+    view.close()
+    assert read_decision(engine, f"{9:032x}") is None and next(looks, None) is None
 
 
 def test_old_decisions_are_dropped_with_what_only_they_saw(shop: Settings) -> None:
