@@ -244,16 +244,8 @@ def _columns(tables: Tables, name: str) -> Columns:
     return Columns(rows=rows, missing=known)
 
 
-def _recent(
-    tables: Tables, signal: str | None, window: Span | None, before: Span | None, prices: date, wild: float
-) -> dict[str, pl.DataFrame]:
-    """Everything that needs single rows, of the window and the days before it."""
-    start = (before or window or Span(first=date.max, last=date.max)).first
-    now = window.first if window else date.max
-    moment = pl.lit(datetime(start.year, start.month, start.day), pl.Datetime("us")).dt.replace_time_zone("UTC")
-    day = pl.col("event_time").dt.date().alias("day")
-    rows = tables.scan("interactions").filter(pl.col("event_time") >= moment).with_columns(day)
-    main = rows.filter(pl.col("event_type").eq_missing(pl.lit(signal, pl.String)))
+def _of_lines(main: pl.LazyFrame, now: date, prices: date, wild: float, *, judged: bool) -> dict[str, pl.LazyFrame]:
+    """What is counted of the judged signal's rows: by day, hour, store and item; `judged`: there is a window."""
     is_now = pl.col("day") >= now
     usual = (
         main.filter(~is_now, pl.col("day") >= prices, pl.col("price") > 0)
@@ -262,7 +254,7 @@ def _recent(
     )
     ratio = (pl.col("price") / pl.col("usual")).log().alias("ratio")
     columns = [name for name in TABLES["interactions"].names if name != "event_id"]
-    queries = {
+    return {
         "days": main.group_by("day").agg(
             pl.len().alias("rows"),
             pl.col("shopper_id").n_unique().alias("visits"),
@@ -270,7 +262,7 @@ def _recent(
         ),
         "young_items": _young(main, "item_id"),
         "young_shoppers": _young(main, "shopper_id"),
-        "duplicates": main.filter(pl.col("day") >= now - timedelta(days=_DUPLICATE_DAYS) if window else is_now)
+        "duplicates": main.filter(pl.col("day") >= now - timedelta(days=_DUPLICATE_DAYS) if judged else is_now)
         .select("day", pl.struct(_EQUAL).hash().alias("content"))
         .group_by("day")
         .agg(pl.len().alias("compared"), pl.col("content").n_unique().alias("distinct")),
@@ -293,6 +285,20 @@ def _recent(
             pl.when(pl.col("price") > 0).then(pl.col("price")).median().alias("usual"),
         ),
     }
+
+
+def _recent(
+    tables: Tables, signal: str | None, window: Span | None, before: Span | None, prices: date, wild: float
+) -> dict[str, pl.DataFrame]:
+    """Everything that needs single rows, of the window and the days before it."""
+    start = (before or window or Span(first=date.max, last=date.max)).first
+    now = window.first if window else date.max
+    moment = pl.lit(datetime(start.year, start.month, start.day), pl.Datetime("us")).dt.replace_time_zone("UTC")
+    day = pl.col("event_time").dt.date().alias("day")
+    rows = tables.scan("interactions").filter(pl.col("event_time") >= moment).with_columns(day)
+    main = rows.filter(pl.col("event_type").eq_missing(pl.lit(signal, pl.String)))
+    is_now = pl.col("day") >= now
+    queries = _of_lines(main, now, prices, wild, judged=window is not None)
     for name, numbers in NUMBERS.items():
         if name in tables.tables():
             those = main if name == "interactions" else _dated(tables.scan(name), moment)
