@@ -76,7 +76,8 @@ class Shop:
 
     def withdraw(self, number: int) -> None:
         if self.events:
-            self.events[number % len(self.events)]["until"] = self.step
+            event = self.events[number % len(self.events)]
+            event["until"] = min(event["until"], self.step)  # who is gone stays gone
 
     def known(self, step: int) -> list[Event]:
         return [event for event in self.events if event["since"] <= step < event["until"]]
