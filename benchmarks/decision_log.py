@@ -24,9 +24,9 @@ import numpy as np
 from configs.clock import FixedClock
 from configs.settings import load_settings
 from pipelines.offers.decide import Ask, decide
-from pipelines.offers.decision_log import DecisionLog
-from pipelines.offers.record import Asked
-from pipelines.offers.replay import find_record, replay
+from pipelines.offers.log.decision_log import DecisionLog
+from pipelines.offers.log.record import Asked
+from pipelines.offers.log.replay import find_record, replay
 from pipelines.offers.view import View, open_view
 from pipelines.signals.lake import Lake
 from state.decisions import new_id, open_decisions

@@ -23,7 +23,7 @@ def explain(context: click.Context, recommendation_id: str, as_json: bool) -> No
     log holds no such decision.
     """
     settings = settings_of(context)
-    from pipelines.offers.explanation import explain as tell
+    from pipelines.offers.log.explanation import explain as tell
 
     told = tell(settings, recommendation_id)
     show(told, _lines(told, settings.currency), as_json=as_json)

@@ -12,8 +12,8 @@ from configs.clock import Clock
 from configs.settings import Settings
 from pipelines.offers.claims import Claim, Claims
 from pipelines.offers.decide import CERTAIN, POLICY_VERSION, Ask, Chosen, decide
-from pipelines.offers.decision_log import DecisionLog
-from pipelines.offers.record import Asked
+from pipelines.offers.log.decision_log import DecisionLog
+from pipelines.offers.log.record import Asked
 from pipelines.offers.view import View
 from serving.live import Live
 from serving.metrics import RECOMMENDATIONS, SECONDS

@@ -12,7 +12,7 @@ from configs.settings import Settings
 from identity.match import TrackDecider
 from pipelines.faces import gallery_source, open_consents
 from pipelines.offers.claims import Claims
-from pipelines.offers.decision_log import DecisionLog
+from pipelines.offers.log.decision_log import DecisionLog
 from pipelines.signals.live import LiveFollower, LiveStates
 from pipelines.signals.receive import Receiver
 from serving.answers import Answering

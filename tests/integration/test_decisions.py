@@ -19,9 +19,9 @@ from configs.settings import Settings
 from pipelines import snapshot
 from pipelines.forget import forget
 from pipelines.offers.decide import Ask, decide
-from pipelines.offers.decision_log import DecisionLog
-from pipelines.offers.record import Asked
-from pipelines.offers.replay import find_record, replay
+from pipelines.offers.log.decision_log import DecisionLog
+from pipelines.offers.log.record import Asked
+from pipelines.offers.log.replay import find_record, replay
 from pipelines.offers.view import open_view
 from pipelines.signals.ingest import ingest, ingest_events
 from pipelines.signals.lake import Lake

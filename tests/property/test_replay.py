@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from configs.clock import FixedClock
 from pipelines.offers.decide import Ask, decide
-from pipelines.offers.decision_log import DecisionLog
-from pipelines.offers.record import Asked
-from pipelines.offers.replay import find_record, replay
+from pipelines.offers.log.decision_log import DecisionLog
+from pipelines.offers.log.record import Asked
+from pipelines.offers.log.replay import find_record, replay
 from pipelines.offers.view import View
 from pipelines.packed import Ranked
 from state.decisions import new_id, open_decisions

@@ -19,7 +19,7 @@ import orjson
 
 from configs.clock import Clock
 from pipelines.offers.decide import Ask, Looked, Slate
-from pipelines.offers.record import Asked, part_of, record
+from pipelines.offers.log.record import Asked, part_of, record
 from pipelines.offers.view import View
 from state.decisions import PartKey, Row, append_decisions, erase_decisions, part_day, prune_decisions, read_decision
 from state.forgotten import pseudonym

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from configs.errors import FacingsError
 from pipelines.offers.decide import POLICY_VERSION, decide
-from pipelines.offers.record import Record, read_record, told
+from pipelines.offers.log.record import Record, read_record, told
 from state.decisions import read_decision, read_parts
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from configs.errors import FacingsError
 from configs.settings import Settings
 from pipelines import snapshot
-from pipelines.offers.record import Record
-from pipelines.offers.replay import find_record, replay
+from pipelines.offers.log.record import Record
+from pipelines.offers.log.replay import find_record, replay
 from pipelines.packed import REASONS
 from pipelines.shop_snapshot import Shop
 from pipelines.signals.attribution import TOUCHES, attribution
