@@ -1,0 +1,61 @@
+"""How offers are decided: configs/policy.yaml, or the file that FACINGS_POLICY names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from configs.yaml_file import read_model
+
+POLICY = Path(__file__).resolve().parent / "policy.yaml"
+
+
+class PolicySettings(BaseModel):
+    """What a decision may be told; shares are fractions, amounts of money minor units.
+
+    Every key has the default that configs/policy.yaml states, so a file need name only what differs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    exploration: float = Field(
+        0.05, ge=0.05, le=1, description="chance that a slot is drawn from all that may be shown, each alike"
+    )
+    seed_minutes: float = Field(
+        10.0, gt=0, description="for so long the same question draws the same, so that a screen does not flicker"
+    )
+    holdout: float = Field(0.02, ge=0, le=0.5, description="share of shoppers who never get personal offers")
+
+    maker_cap: int = Field(2, ge=1, description="items of one maker on a slate at most")
+    diversity: float = Field(
+        0.2, ge=0, le=1, description="part of its worth that an item loses beside one that is like it in all"
+    )
+    newcomer_days: int = Field(60, ge=0, description="a maker is new for so long after it joined")
+    newcomer_share: float = Field(
+        0.02, ge=0, le=0.5, description="least share of the slots for each new maker, where its items may be shown"
+    )
+    newcomers_most: float = Field(0.1, ge=0, le=0.5, description="share of the slots for all new makers together")
+    impulse_share: float = Field(
+        0.5, gt=0, le=1, description="the cheapest share of the goods is what a checkout shows first"
+    )
+
+    margin_floor: float = Field(
+        0.0, ge=-1, lt=1, description="an offer leaves at least this part of its price over the cost, where it is known"
+    )
+    quiet_minutes: float = Field(30.0, ge=0, description="no personal slate for so long after a shopper's `not me`")
+    cap_days: float = Field(7.0, gt=0, description="what was shown within so many days counts for the caps")
+    offer_cap: int = Field(10, ge=1, description="slates on which a shopper is shown one offer within cap_days at most")
+    harm: float = Field(
+        100.0, ge=0, description="what it costs to show somebody a slate that tells of another person, minor units"
+    )
+
+
+def load_policy(path: Path | None = None) -> PolicySettings:
+    """Read the settings.
+
+    Raises:
+        UsageError: the file is missing or no YAML, or a key is unknown or wrong; the sentence names it.
+    """
+    place = path or POLICY
+    return read_model(PolicySettings, place, missing=f"There is no policy at {place}; correct FACINGS_POLICY.")
