@@ -1,4 +1,4 @@
-"""Ranked candidates as bytes, eight for each, and the LMDB files that hold them."""
+"""Ranked candidates as bytes, eight or sixteen for each, and the LMDB files that hold them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ REASON_CODES = {str(reason): code for code, reason in enumerate(REASONS)}
 _ITEM_BITS = 28
 MAX_ITEMS = 1 << _ITEM_BITS
 _LONGEST_KEY = 500  # LMDB takes 511 bytes
+ODDS = 4
+"""Columns of `Ranked.odds`."""
+_PLAIN, _WITH_ODDS = 8, 8 + 2 * ODDS  # bytes of a candidate
+_ODDS_FOLLOW = b"\x01"  # one byte more than a multiple of eight: what was packed with odds
 _MAX_TABLES = 16  # of one file
 _MAP_GROWTH = 1 << 40  # address space, not disk: the file is as large as its content
 
@@ -32,34 +36,47 @@ class Ranked:
         items: positions in an item array, int32.
         scores: float32, higher is better.
         reasons: positions in REASONS, uint8.
+        odds: what the value model says of each, float16, shape (n, 4): log-odds that it is bought on a visit where it
+            is not shown; where it is shown at its usual price; what each unit of -log(1 - discount) adds to that, not
+            negative; the share (0 to 1) of the profit of added sales that is not taken from other goods. A row of NaN:
+            nothing is known of this one. None: of none.
     """
 
     items: npt.NDArray[np.int32]
     scores: npt.NDArray[np.float32]
     reasons: npt.NDArray[np.uint8]
+    odds: npt.NDArray[np.float16] | None = None
 
     def __len__(self) -> int:
         """How many candidates there are."""
         return len(self.items)
+
+    def take(self, rows: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> Ranked:
+        """Some of them, by position or mask."""
+        odds = None if self.odds is None else self.odds[rows]
+        return Ranked(self.items[rows], self.scores[rows], self.reasons[rows], odds)
 
 
 NOBODY = Ranked(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.uint8))
 
 
 def pack(ranked: Ranked) -> bytes:
-    """Write items and reasons as one array of 32 bits each, then the scores."""
+    """Write items and reasons as one array of 32 bits each, then the scores, then the odds where there are any."""
     tagged = ranked.items.astype("<u4") | ranked.reasons.astype("<u4") << np.uint32(_ITEM_BITS)
-    return bytes(tagged.tobytes()) + ranked.scores.astype("<f4").tobytes()
+    plain = bytes(tagged.tobytes()) + ranked.scores.astype("<f4").tobytes()
+    return plain if ranked.odds is None else plain + ranked.odds.astype("<f2").tobytes() + _ODDS_FOLLOW
 
 
 def unpack(content: bytes) -> Ranked:
     """Read what `pack` wrote."""
-    count = len(content) // 8
+    has_odds = len(content) % _PLAIN == len(_ODDS_FOLLOW)
+    count = len(content) // (_WITH_ODDS if has_odds else _PLAIN)
     tagged = np.frombuffer(content, "<u4", count)
     return Ranked(
         (tagged & np.uint32(MAX_ITEMS - 1)).astype(np.int32),
         np.frombuffer(content, "<f4", count, count * 4),
         (tagged >> np.uint32(_ITEM_BITS)).astype(np.uint8),
+        np.frombuffer(content, "<f2", count * ODDS, count * _PLAIN).reshape(count, ODDS) if has_odds else None,
     )
 
 

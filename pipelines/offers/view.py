@@ -103,8 +103,7 @@ class View:
             return NOBODY
         own = self.slates.candidates(shopper_id)
         places = self.to_shop[own.items]
-        known = places >= 0
-        return Ranked(places[known], own.scores[known], own.reasons[known])
+        return Ranked(places, own.scores, own.reasons, own.odds).take(places >= 0)
 
     def close(self) -> None:
         """Let the files go."""

@@ -18,7 +18,7 @@ from pipelines.offers.claims import Claim, Claims
 from pipelines.offers.decide import Ask, decide, fallbacks, probable
 from pipelines.offers.eligibility import Placement, discounted
 from pipelines.offers.view import View, open_view
-from pipelines.packed import REASONS, Ranked, pack, unpack
+from pipelines.packed import NOBODY, ODDS, REASONS, Ranked, pack, unpack
 from pipelines.shop_snapshot import minor_units
 from tests.serving_town import ingest_shop
 from tests.small_shop import END, ITEMS, NEVER_SOLD, SOLD_OUT, write_small_shop
@@ -156,6 +156,23 @@ def test_candidates_are_packed_into_eight_bytes_each_and_come_back_the_same() ->
     back = unpack(packed)
     assert len(packed) == 8 * len(codes) and len(REASONS) <= 16
     assert (back.items == items).all() and (back.scores == scores).all() and (back.reasons == codes).all()
+    assert back.odds is None and len(unpack(pack(NOBODY))) == 0
+
+
+@given(count=st.integers(0, 9))
+def test_odds_take_eight_bytes_more_and_come_back_the_same(count: int) -> None:
+    odds = np.linspace(-9, 9, count * ODDS).astype(np.float16).reshape(count, ODDS)
+    odds[1::3] = np.nan
+    items, scores, codes = np.arange(count, dtype=np.int32), np.ones(count, np.float32), np.full(count, 3, np.uint8)
+    packed = pack(Ranked(items, scores, codes, odds))
+    back = unpack(packed)
+    assert len(packed) == 16 * count + 1 and back.odds is not None and back.odds.shape == (count, ODDS)
+    assert (back.items == items).all() and (back.scores == scores).all() and (back.reasons == codes).all()
+    assert np.array_equal(back.odds, odds, equal_nan=True)
+    part = back.take(items % 2 == 0)
+    assert (
+        part.odds is not None and np.array_equal(part.odds, odds[::2], equal_nan=True) and len(part) == -(-count // 2)
+    )
 
 
 def test_a_damaged_shop_is_refused_and_built_anew_from_the_lake(folder: Path, tmp_path: Path) -> None:

@@ -1,0 +1,80 @@
+"""What showing an item is worth, from a shopper's odds of buying it: expected incremental profit and discount spent.
+
+Odds are four numbers for a shopper and an item (`pipelines.packed.ODDS`): log-odds of a purchase on a visit where the
+item is not shown, and where it is shown at its usual price; what each unit of -log(1 - discount) adds to the latter;
+and the share of the profit of added sales that other goods of the shop do not lose.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit
+
+from pipelines.packed import ODDS
+
+Floats = npt.NDArray[np.float64]
+_DEEPEST = 0.95
+UNSHOWN, SHOWN, SLOPE, KEEPS = range(ODDS)
+
+
+def gain(
+    odds: npt.NDArray[np.floating], price: npt.ArrayLike, cost: npt.ArrayLike, discount: npt.ArrayLike | None = None
+) -> Floats:
+    """Expected incremental profit of showing each item, alone and looked at, over showing nothing; in minor units.
+
+    With p0 the probability of a purchase unshown and p1 shown at this discount, and added sales that take from other
+    goods what they do not keep:
+
+        p1 (price (1 - d) - cost) - p0 (price - cost) - (1 - keeps) (p1 - p0) (price - cost)
+
+    So a discount to somebody who would have bought anyway costs what it gives away, and a good sold below cost loses.
+
+    Args:
+        odds: shape (n, 4).
+        price: usual prices in minor units, shape (n,); negative: not known.
+        cost: costs in minor units, shape (n,); negative: not known.
+        discount: fractions below 1 of the usual price; None or 0: no offer. A number, shape (n,), or (n, m) for m
+            options of each item.
+
+    Returns:
+        Shape (n,), or (n, m). NaN where odds, price or cost are not known.
+    """
+    before, after, usual, left, keeps = _terms(odds, price, cost, discount)
+    value = after * (usual * (1.0 - _fraction(discount)) - left) - before * (usual - left)
+    return np.asarray(value - (1.0 - keeps) * (after - before) * (usual - left), np.float64)
+
+
+def spend(odds: npt.NDArray[np.floating], price: npt.ArrayLike, discount: npt.ArrayLike | None) -> Floats:
+    """Expected money that the discount gives away, p1 · price · discount; arguments and shapes as `gain`."""
+    _, after, usual, _, _ = _terms(odds, price, 0.0, discount)
+    return np.asarray(after * usual * _fraction(discount), np.float64)
+
+
+def chance(odds: npt.NDArray[np.floating], discount: npt.ArrayLike | None = None) -> Floats:
+    """Probability that an item is bought on a visit where it is shown and looked at; never falls with the discount."""
+    return _terms(odds, 0.0, 0.0, discount)[1]
+
+
+def _fraction(discount: npt.ArrayLike | None) -> Floats:
+    return np.asarray(0.0 if discount is None else discount, np.float64)
+
+
+def _terms(
+    odds: npt.NDArray[np.floating], price: npt.ArrayLike, cost: npt.ArrayLike, discount: npt.ArrayLike | None
+) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """p0, p1, price, cost and keeps, each with as many axes as `discount` has."""
+    fraction = _fraction(discount)
+    told = np.asarray(odds, np.float64)
+
+    def column(values: npt.ArrayLike) -> Floats:
+        array = np.asarray(values, np.float64)
+        return array[:, None] if array.ndim and fraction.ndim == 2 else array
+
+    def known(values: npt.ArrayLike) -> Floats:
+        array = column(values)
+        return np.where(array < 0, np.nan, array)
+
+    cut = -np.log1p(-np.minimum(fraction, _DEEPEST))
+    after = expit(column(told[:, SHOWN]) + column(told[:, SLOPE]) * cut)
+    return expit(column(told[:, UNSHOWN])), after, known(price), known(cost), column(told[:, KEEPS])
