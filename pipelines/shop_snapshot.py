@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +22,7 @@ import polars as pl
 from configs.settings import Settings
 from models.reasons import Reason
 from pipelines.packed import NOBODY, REASONS, LmdbFile, Ranked, key_of, pack, unpack, write_lmdb
+from pipelines.shop_offers import UNKNOWN_PRICE, Names, Offer, ShopOffers, pack_offers
 from pipelines.signals.counted import counted_sales
 from pipelines.signals.lake import Lake
 from pipelines.signals.quality.store import held_name, held_prices
@@ -31,13 +30,13 @@ from pipelines.signals.quality.store import held_name, held_prices
 FILE = "shop.mdb"
 PLACES = "places.json"
 PRICES, FLAGS = "prices.npy", "flags.npy"
-_TABLES = ("cards", "index", "offers", "stock", "popular", "contents")
-_VERSION = 4
+OFFERS, OFFER_NAMES = "offers.npy", "offers.json"
+_TABLES = ("cards", "index", "stock", "popular", "contents")
+_VERSION = 5
 _RECENT_DAYS = 28
 _LIST = 200
 CHAIN = "chain"
 NEVER, AGE_RESTRICTED, SENSITIVE = 1, 2, 4
-UNKNOWN_PRICE = -1
 # ISO 4217: currencies whose minor unit is not a hundredth.
 _EXPONENTS = {**dict.fromkeys(("JPY", "KRW", "VND", "CLP", "ISK", "UGX", "XAF", "XOF", "PYG"), 0),
               **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3)}  # fmt: skip
@@ -70,13 +69,15 @@ def write_shop(folder: Path, lake: Lake, settings: Settings, progress: Callable[
     position = items.select("item_id", pl.int_range(pl.len(), dtype=pl.Int32).alias("place"))
     np.save(folder / PRICES, items["minor"].to_numpy(), allow_pickle=False)
     np.save(folder / FLAGS, items["flags"].to_numpy(), allow_pickle=False)
+    rows, names = pack_offers(_offers(lake, position, settings.currency), items["minor"].to_numpy())
+    np.save(folder / OFFERS, rows, allow_pickle=False)
+    (folder / OFFER_NAMES).write_text(json.dumps(names))
     progress(f"shop: {items.height:,} items")
     counts = write_lmdb(
         folder / FILE,
         {
             "cards": _cards(items, settings.currency),
             "index": [(key_of(name), _int(place)) for place, name in enumerate(items["item_id"])],
-            "offers": list(_offers(lake, position, settings.currency)),
             "stock": list(_stock(lake, position)),
             "popular": list(_popular(lake, sales, position, items)),
             "contents": list(_contents(lake)),
@@ -85,7 +86,7 @@ def write_shop(folder: Path, lake: Lake, settings: Settings, progress: Callable[
     has_stores, has_stock = lake.has("stores"), lake.has("stock")
     places = {"stores": _rows(lake, "stores", "store_id"), "screens": _rows(lake, "screens", "screen_id")}
     (folder / PLACES).write_text(json.dumps(places, default=str))
-    progress(f"shop: best-sellers of {counts['popular']:,} places, {counts['offers']:,} items with offers")
+    progress(f"shop: best-sellers of {counts['popular']:,} places, {len(rows):,} offers of items")
     return {"lake": lake.fingerprint(), "has_stock": has_stock, "has_stores": has_stores, "entries": {FILE: counts}}
 
 
@@ -116,8 +117,11 @@ def _cards(items: pl.DataFrame, currency: str) -> Iterator[tuple[bytes, bytes]]:
         yield _int(place), orjson.dumps({"item_id": name, **row})
 
 
-def _offers(lake: Lake, position: pl.DataFrame, currency: str) -> Iterator[tuple[bytes, bytes]]:
-    """Offers by item, each narrowed to its campaign's time and stores; a campaign without budget shows nothing."""
+def _offers(lake: Lake, position: pl.DataFrame, currency: str) -> Iterator[dict[str, Any]]:
+    """Offers in the order of `pack_offers`, each narrowed to its campaign's time and stores.
+
+    A campaign without budget shows nothing.
+    """
     campaigns = lake.scan("campaigns").select(
         "campaign_id", "stores", "budget", pl.col("starts").alias("from"), pl.col("ends").alias("to"), "currency"
     )
@@ -132,14 +136,10 @@ def _offers(lake: Lake, position: pl.DataFrame, currency: str) -> Iterator[tuple
                 pl.col("starts").dt.epoch("us"), pl.col("ends").dt.epoch("us"))
         .collect()
     )  # fmt: skip
-    for (place,), rows in offers.group_by("place", maintain_order=True):
-        told = []
-        for row in rows.drop("place").iter_rows(named=True):
-            floor, own = row.pop("floor_price"), row.pop("currency")
-            row["floor"] = None if floor is None else minor_units(floor, own or currency)
-            row["stores"] = row["stores"].split("|") if row["stores"] else None
-            told.append(row)
-        yield _int(int(str(place))), orjson.dumps(told)
+    for row in offers.iter_rows(named=True):
+        floor, own = row.pop("floor_price"), row.pop("currency")
+        stores = row["stores"].split("|") if row["stores"] else None
+        yield row | {"floor": None if floor is None else minor_units(floor, own or currency), "stores": stores}
 
 
 def _stock(lake: Lake, position: pl.DataFrame) -> Iterator[tuple[bytes, bytes]]:
@@ -215,25 +215,6 @@ def _int(value: int) -> bytes:
 # ---------------------------------------------------------------------- reading
 
 
-@dataclass(frozen=True)
-class Offer:
-    """A running or planned offer of one item; times in microseconds since 1970 (UTC), None: unbounded."""
-
-    offer_id: str
-    campaign_id: str | None
-    discount: float | None
-    floor: int | None
-    stores: tuple[str, ...] | None
-    starts: int | None
-    ends: int | None
-
-    def runs(self, now: datetime, store_id: str | None) -> bool:
-        """Whether it runs in this store at this moment: starts ≤ now < ends."""
-        moment = int(now.timestamp() * 1_000_000)
-        in_time = (self.starts is None or self.starts <= moment) and (self.ends is None or moment < self.ends)
-        return in_time and (self.stores is None or store_id in self.stores)
-
-
 class Shop:
     """Read-only access to one shop snapshot. Items are known by their position."""
 
@@ -248,6 +229,8 @@ class Shop:
         # As plain arrays over the mapped files: numpy's own class for these costs more than the reading itself.
         self.prices: npt.NDArray[np.int64] = np.asarray(np.load(folder / PRICES, mmap_mode="r", allow_pickle=False))
         self.flags: npt.NDArray[np.uint8] = np.asarray(np.load(folder / FLAGS, mmap_mode="r", allow_pickle=False))
+        offers = np.asarray(np.load(folder / OFFERS, mmap_mode="r", allow_pickle=False))
+        self.all_offers = ShopOffers(offers, Names(*json.loads((folder / OFFER_NAMES).read_text())))
 
     def positions(self, item_ids: list[str]) -> npt.NDArray[np.int32]:
         """Positions of items; -1 for an unknown one."""
@@ -261,12 +244,7 @@ class Shop:
 
     def offers(self, position: int) -> list[Offer]:
         """Offers of an item, the deepest discount first, whether they run or not."""
-        raw = self._file.get("offers", _int(position))
-        if raw is None:
-            return []
-        return [
-            Offer(**{**row, "stores": tuple(row["stores"]) if row["stores"] else None}) for row in orjson.loads(raw)
-        ]
+        return [self.all_offers.offer(int(row)) for row in np.flatnonzero(self.all_offers.rows["item"] == position)]
 
     def content_items(self, content_id: str) -> list[str]:
         """Ids of the items that a content shows; none for what is no content."""

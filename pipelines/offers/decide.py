@@ -17,7 +17,7 @@ from models.reasons import Reason
 from pipelines.offers.eligibility import Placement, Refusal, Setting, Terms, refusals, terms
 from pipelines.offers.view import NO_MODEL, Reads
 from pipelines.packed import REASONS, Ranked
-from pipelines.shop_snapshot import Offer
+from pipelines.shop_offers import Offer
 
 # The slate is the best allowed candidates in order, without exploration: what is shown is shown with certainty.
 POLICY_VERSION = "greedy-1"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from typing import Literal
 
@@ -13,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.offers.view import Reads
-from pipelines.shop_snapshot import AGE_RESTRICTED, NEVER, SENSITIVE, UNKNOWN_PRICE, Offer
+from pipelines.shop_offers import UNKNOWN_PRICE, Offer, discounted
+from pipelines.shop_snapshot import AGE_RESTRICTED, NEVER, SENSITIVE
 
 Placement = Literal["entrance", "aisle", "checkout", "phone"]
 PLACEMENTS: tuple[Placement, ...] = ("entrance", "aisle", "checkout", "phone")
@@ -92,8 +92,3 @@ def terms(base: int, offers: Sequence[Offer], store_id: str | None, now: datetim
         if offer.floor is None or (price is not None and price >= offer.floor):
             return Terms(offer, price, was)
     return Terms(None, usual, None)
-
-
-def discounted(price: int, discount: float) -> int:
-    """`price` (minor units) less a fraction, half rounded up; decimal, so that .2 is exactly a fifth."""
-    return int((price * (1 - Decimal(repr(discount)))).quantize(Decimal(1), ROUND_HALF_UP))

@@ -13,7 +13,8 @@ from configs.home import Home
 from pipelines import snapshot
 from pipelines.offers.fold import FoldIn
 from pipelines.packed import NOBODY, Ranked
-from pipelines.shop_snapshot import Offer, Shop
+from pipelines.shop_offers import Offer
+from pipelines.shop_snapshot import Shop
 from pipelines.slates_snapshot import MODEL, Slates
 
 NO_MODEL = "none"

@@ -16,9 +16,10 @@ from configs.errors import FacingsError
 from pipelines import snapshot
 from pipelines.offers.claims import Claim, Claims
 from pipelines.offers.decide import Ask, decide, fallbacks, probable
-from pipelines.offers.eligibility import Placement, discounted
+from pipelines.offers.eligibility import Placement
 from pipelines.offers.view import View, open_view
 from pipelines.packed import NOBODY, ODDS, REASONS, Ranked, pack, unpack
+from pipelines.shop_offers import discounted
 from pipelines.shop_snapshot import minor_units
 from tests.serving_town import ingest_shop
 from tests.small_shop import END, ITEMS, NEVER_SOLD, SOLD_OUT, write_small_shop

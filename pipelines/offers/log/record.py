@@ -22,7 +22,7 @@ from configs.errors import FacingsError
 from pipelines.offers.decide import OWN, POLICY_VERSION, REQUESTED, Ask, Chosen, Looked, Slate
 from pipelines.offers.view import View
 from pipelines.packed import NOBODY, Ranked, pack, unpack
-from pipelines.shop_snapshot import Offer
+from pipelines.shop_offers import Offer
 from state.decisions import PartKey, Row, part_day
 
 FORMAT = 1

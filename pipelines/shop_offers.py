@@ -1,0 +1,157 @@
+"""The offers of a shop as one array: what a decision looks up for hundreds of candidates at once.
+
+A row is an offer of one item, with the price that it makes there, exact in minor units. Rows lie by item, of one item
+the deepest discount first, then by the offer's id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+UNKNOWN_PRICE = -1
+# Times in microseconds since 1970 (UTC).
+_ALWAYS, _NEVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)  # exact, as no float is
+ROW = np.dtype(
+    [
+        ("item", "<i4"),  # position in the shop
+        ("discount", "<f8"),  # fraction; nan: an offer without one
+        ("price", "<i8"),  # with the discount; UNKNOWN_PRICE where the usual one is not known
+        ("floor", "<i8"),  # least price that it may make; -1: none
+        ("starts", "<i8"),
+        ("ends", "<i8"),
+        ("campaign", "<i4"),  # position in `campaigns`; -1: none
+        ("stores", "<i4"),  # position in `stores`; -1: all
+        ("name", "<i4"),  # position in `offer_ids`
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """An offer of one item; times in microseconds since 1970 (UTC), None: unbounded."""
+
+    offer_id: str
+    campaign_id: str | None
+    discount: float | None
+    floor: int | None
+    stores: tuple[str, ...] | None
+    starts: int | None
+    ends: int | None
+
+    def runs(self, now: datetime, store_id: str | None) -> bool:
+        """Whether it runs in this store at this moment: starts ≤ now < ends."""
+        moment = (now - _EPOCH) // _MICROSECOND
+        in_time = (self.starts is None or self.starts <= moment) and (self.ends is None or moment < self.ends)
+        return in_time and (self.stores is None or store_id in self.stores)
+
+
+class Names(NamedTuple):
+    """What the codes in the rows stand for."""
+
+    offer_ids: list[str]
+    campaigns: list[str]
+    stores: list[list[str]]
+
+
+def discounted(price: int, discount: float) -> int:
+    """`price` (minor units) less a fraction, half rounded up; decimal, so that .2 is exactly a fifth."""
+    return int((price * (1 - Decimal(repr(discount)))).quantize(Decimal(1), ROUND_HALF_UP))
+
+
+def pack_offers(rows: Iterable[Mapping[str, Any]], prices: npt.NDArray[np.int64]) -> tuple[npt.NDArray[Any], Names]:
+    """Make the array and its names.
+
+    Args:
+        rows: in the order of the array, each with `place`, `offer_id`, `campaign_id`, `discount`, `floor` (minor
+            units), `stores` (a list, None: all), `starts` and `ends` (microseconds); None: none of it.
+        prices: usual prices of all items, minor units.
+    """
+    offer_ids: dict[str, int] = {}
+    campaigns: dict[str, int] = {}
+    stores: dict[tuple[str, ...], int] = {}
+    packed = []
+    for row in rows:
+        base, discount, where = int(prices[row["place"]]), row["discount"], row["stores"]
+        packed.append(
+            (
+                row["place"],
+                np.nan if discount is None else discount,
+                discounted(base, discount) if discount and base != UNKNOWN_PRICE else base,
+                -1 if row["floor"] is None else row["floor"],
+                _ALWAYS if row["starts"] is None else row["starts"],
+                _NEVER if row["ends"] is None else row["ends"],
+                -1 if row["campaign_id"] is None else campaigns.setdefault(row["campaign_id"], len(campaigns)),
+                -1 if where is None else stores.setdefault(tuple(where), len(stores)),
+                offer_ids.setdefault(row["offer_id"], len(offer_ids)),
+            )
+        )
+    names = Names(list(offer_ids), list(campaigns), [list(where) for where in stores])
+    return np.array(packed, ROW), names
+
+
+class ShopOffers:
+    """Looks up the offers of items.
+
+    Attributes:
+        rows: the array, of ROW.
+        campaigns: ids that `rows["campaign"]` points to.
+        names: what the codes stand for.
+    """
+
+    def __init__(self, rows: npt.NDArray[Any], names: Names) -> None:
+        self.rows, self.names = rows, names
+        self.campaigns = names.campaigns
+        self._items = np.ascontiguousarray(rows["item"])
+        self._where = [frozenset(where) for where in names.stores]
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self.rows)
+
+    def running(
+        self, places: npt.NDArray[np.int32], now: datetime, store_id: str | None
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The offers of these items that run in this store at this moment (starts ≤ now < ends) and keep their floor.
+
+        An offer with a floor does not count where the price is unknown: nobody could say that it holds.
+
+        Returns:
+            For each offer the index into `places` and the row, by item, the deepest discount first.
+        """
+        low = np.searchsorted(self._items, places, "left")
+        counts = np.searchsorted(self._items, places, "right") - low
+        total = int(counts.sum())
+        if not total:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        at = np.repeat(np.arange(len(places)), counts)
+        row = np.repeat(low - (np.cumsum(counts) - counts), counts) + np.arange(total)
+        found = self.rows[row]
+        moment = (now - _EPOCH) // _MICROSECOND
+        holds = (found["starts"] <= moment) & (moment < found["ends"])
+        holds &= (found["floor"] < 0) | ((found["price"] != UNKNOWN_PRICE) & (found["price"] >= found["floor"]))
+        if self._where:
+            here = np.array([store_id in where for where in self._where] + [True])  # the last for -1: all stores
+            holds &= here[found["stores"]]
+        return at[holds], row[holds]
+
+    def offer(self, row: int) -> Offer:
+        """One row, by its names."""
+        one = self.rows[row]
+        discount = float(one["discount"])
+        return Offer(
+            self.names.offer_ids[one["name"]],
+            None if one["campaign"] < 0 else self.names.campaigns[one["campaign"]],
+            None if discount != discount else discount,
+            None if one["floor"] < 0 else int(one["floor"]),
+            None if one["stores"] < 0 else tuple(self.names.stores[one["stores"]]),
+            None if one["starts"] == _ALWAYS else int(one["starts"]),
+            None if one["ends"] == _NEVER else int(one["ends"]),
+        )
