@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     quality_rules: Path | None = Field(None, description="YAML of the data checks; default: configs/quality.yaml")
 
     policy: Path | None = Field(None, description="YAML of how offers are decided; default: configs/policy.yaml")
+    experiments: Path | None = Field(None, description="YAML of experiments; default: configs/experiments.yaml")
 
     state_url: str | None = Field(None, description="SQLAlchemy URL; default: SQLite in the home")
     mlflow_uri: str | None = Field(None, description="MLflow tracking URI; default: SQLite in the home")

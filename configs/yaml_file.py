@@ -35,6 +35,8 @@ def read_model(model: type[Model], path: Path, *, missing: str) -> Model:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
+        if not key and first["type"] == "value_error":  # what holds of no key alone
+            raise UsageError(f"{path}: {first['ctx']['error']}.") from None
         if not key:
             raise UsageError(f"{path} must be a mapping of keys; correct the file.") from None
         raise UsageError(f"{path}: key `{key}`: {first['msg']}; correct or remove it.") from None
