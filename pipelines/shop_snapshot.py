@@ -29,10 +29,13 @@ from pipelines.signals.quality.store import held_name, held_prices
 
 FILE = "shop.mdb"
 PLACES = "places.json"
-PRICES, FLAGS = "prices.npy", "flags.npy"
+PRICES, COSTS, FLAGS = "prices.npy", "costs.npy", "flags.npy"
+# Of every item the code of its maker, brand and category (int32), and what the codes stand for.
+CODED = {"makers": "maker_id", "brands": "brand", "categories": "category"}
+NAMES = "names.json"
 OFFERS, OFFER_NAMES = "offers.npy", "offers.json"
 _TABLES = ("cards", "index", "stock", "popular", "contents")
-_VERSION = 5
+_VERSION = 6
 _RECENT_DAYS = 28
 _LIST = 200
 CHAIN = "chain"
@@ -68,7 +71,10 @@ def write_shop(folder: Path, lake: Lake, settings: Settings, progress: Callable[
     sales = counted_sales(settings, lake)
     position = items.select("item_id", pl.int_range(pl.len(), dtype=pl.Int32).alias("place"))
     np.save(folder / PRICES, items["minor"].to_numpy(), allow_pickle=False)
+    np.save(folder / COSTS, items["minor_cost"].to_numpy(), allow_pickle=False)
     np.save(folder / FLAGS, items["flags"].to_numpy(), allow_pickle=False)
+    named = {name: _coded(folder / f"{name}.npy", items[column]) for name, column in CODED.items()}
+    (folder / NAMES).write_text(json.dumps(named))
     rows, names = pack_offers(_offers(lake, position, settings.currency), items["minor"].to_numpy())
     np.save(folder / OFFERS, rows, allow_pickle=False)
     (folder / OFFER_NAMES).write_text(json.dumps(names))
@@ -91,8 +97,8 @@ def write_shop(folder: Path, lake: Lake, settings: Settings, progress: Callable[
 
 
 def _items(lake: Lake, sold: pl.LazyFrame, settings: Settings) -> pl.DataFrame:
-    """Every item of the catalogue, and every one ever sold, by id; price in minor units, flags as bits."""
-    catalogue = lake.scan("items")
+    """Every item of the catalogue, and every one ever sold, by id; price and cost in minor units, flags as bits."""
+    catalogue = lake.scan("items").with_columns(pl.col("currency").alias("cost_currency"))
     held = held_prices(settings.paths)
     if held is not None:  # the newest prices are in doubt: the accepted ones, and none where none was accepted
         catalogue = catalogue.drop("price", "currency").join(held.lazy(), on="item_id", how="left")
@@ -104,11 +110,24 @@ def _items(lake: Lake, sold: pl.LazyFrame, settings: Settings) -> pl.DataFrame:
         + pl.col("age_restricted").fill_null(False).cast(pl.UInt8) * AGE_RESTRICTED
         + pl.col("sensitive").fill_null(False).cast(pl.UInt8) * SENSITIVE
     )
-    minor = [
-        UNKNOWN_PRICE if price is None else minor_units(price, currency or settings.currency)
-        for price, currency in items.select("price", "currency").iter_rows()
-    ]
-    return items.with_columns(flags.cast(pl.UInt8).alias("flags"), pl.Series("minor", minor, pl.Int64))
+    minor = _minor(items, "price", "currency", settings.currency)
+    costs = _minor(items, "cost", "cost_currency", settings.currency)
+    return items.with_columns(flags.cast(pl.UInt8).alias("flags"), minor.alias("minor"), costs.alias("minor_cost"))
+
+
+def _minor(items: pl.DataFrame, amount: str, currency: str, default: str) -> pl.Series:
+    """A column of money in minor units; UNKNOWN_PRICE where there is none."""
+    rows = items.select(amount, currency).iter_rows()
+    return pl.Series([UNKNOWN_PRICE if much is None else minor_units(much, own or default) for much, own in rows],
+                     dtype=pl.Int64)  # fmt: skip
+
+
+def _coded(path: Path, column: pl.Series) -> list[str]:
+    """Write the codes of a column of names (int32, -1: none); return the names in the order of their codes."""
+    names: list[str] = column.drop_nulls().unique().sort().to_list()
+    codes = column.replace_strict(names, range(len(names)), default=-1, return_dtype=pl.Int32) if names else None
+    np.save(path, np.full(len(column), -1, np.int32) if codes is None else codes.to_numpy(), allow_pickle=False)
+    return names
 
 
 def _cards(items: pl.DataFrame, currency: str) -> Iterator[tuple[bytes, bytes]]:
@@ -228,7 +247,12 @@ class Shop:
         self.lake = str(meta["lake"])
         # As plain arrays over the mapped files: numpy's own class for these costs more than the reading itself.
         self.prices: npt.NDArray[np.int64] = np.asarray(np.load(folder / PRICES, mmap_mode="r", allow_pickle=False))
+        self.costs: npt.NDArray[np.int64] = np.asarray(np.load(folder / COSTS, mmap_mode="r", allow_pickle=False))
         self.flags: npt.NDArray[np.uint8] = np.asarray(np.load(folder / FLAGS, mmap_mode="r", allow_pickle=False))
+        self.makers, self.brands, self.categories = (
+            np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)) for name in CODED
+        )
+        self.names: dict[str, list[str]] = json.loads((folder / NAMES).read_text())
         offers = np.asarray(np.load(folder / OFFERS, mmap_mode="r", allow_pickle=False))
         self.all_offers = ShopOffers(offers, Names(*json.loads((folder / OFFER_NAMES).read_text())))
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from models.reasons import Reason
 from pipelines.offers.eligibility import Placement, Refusal, Setting, Terms, refusals, terms
+from pipelines.offers.facts import NOTHING, Facts
 from pipelines.offers.view import NO_MODEL, Reads
 from pipelines.packed import REASONS, Ranked
 from pipelines.shop_offers import Offer
@@ -117,13 +118,22 @@ def probable(shoppers: Sequence[tuple[str, float]]) -> str | None:
     return best[0] if best is not None and best[1] >= SURE else None
 
 
-def decide(view: Reads, ask: Ask, now: datetime, *, explain: bool = False, live: Ranked | None = None) -> Slate:
+def decide(
+    view: Reads,
+    ask: Ask,
+    now: datetime,
+    *,
+    facts: Facts = NOTHING,
+    explain: bool = False,
+    live: Ranked | None = None,
+) -> Slate:
     """Fill a slate, level by level, with the best candidates that may be shown; it always answers.
 
-    `live` are the shopper's own candidates where they did something since the champion was trained.
+    `facts` are what is true now and in no snapshot; `live` are the shopper's own candidates where they did something
+    since the champion was trained.
     """
     excluded = np.unique(view.shop.positions(list(ask.exclude))) if ask.exclude else np.zeros(0, np.int32)
-    setting = Setting(ask.placement, ask.store_id, ask.shopper_id is not None, excluded)
+    setting = Setting(ask.placement, ask.store_id, ask.shopper_id is not None, excluded, facts)
     wanted = None if ask.candidates is None else view.shop.positions(list(ask.candidates))
     taken: list[tuple[str, int, float, int]] = []
     refused: dict[int, list[Refusal]] = {}

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.offers.facts import NOTHING, Facts
 from pipelines.offers.view import Reads
 from pipelines.shop_offers import UNKNOWN_PRICE, Offer, discounted
 from pipelines.shop_snapshot import AGE_RESTRICTED, NEVER, SENSITIVE
@@ -27,6 +28,7 @@ class Refusal(StrEnum):
     UNKNOWN_ITEM = "unknown_item"  # the shop does not know it
     OUT_OF_STOCK = "out_of_stock"  # the stock table shows none in this store
     EXCLUDED = "excluded"  # the request excludes it
+    BLOCKED = "blocked"  # the item or its maker is kept from being shown
     CATEGORY_EXCLUDED = "category_excluded"  # its category is never recommended
     AGE_RESTRICTED = "age_restricted"  # not on a screen that everybody sees
     SENSITIVE = "sensitive"  # not to a person who was recognised
@@ -41,12 +43,14 @@ class Setting:
         store_id: the store, None: not known.
         personal: whether the slate is for a known shopper.
         excluded: positions that the request excludes.
+        facts: what is true now and in no snapshot.
     """
 
     placement: Placement
     store_id: str | None
     personal: bool
     excluded: npt.NDArray[np.int32]
+    facts: Facts = NOTHING
 
 
 def refusals(view: Reads, places: npt.NDArray[np.int32], setting: Setting) -> dict[Refusal, npt.NDArray[np.bool_]]:
@@ -56,6 +60,10 @@ def refusals(view: Reads, places: npt.NDArray[np.int32], setting: Setting) -> di
         Refusal.EXCLUDED: np.isin(places, setting.excluded),
         Refusal.CATEGORY_EXCLUDED: (flags & NEVER) != 0,
     }
+    facts = setting.facts
+    if facts.blocked_items or facts.blocked_makers:
+        items, makers = np.array(facts.blocked_items, np.int32), np.array(facts.blocked_makers, np.int32)
+        found[Refusal.BLOCKED] = np.isin(places, items) | np.isin(view.shop.makers[places], makers)
     if setting.placement != PRIVATE:
         found[Refusal.AGE_RESTRICTED] = (flags & AGE_RESTRICTED) != 0
     if setting.personal:

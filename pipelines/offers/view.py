@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,6 +31,31 @@ class ShopReads(Protocol):
     @property
     def prices(self) -> npt.NDArray[np.int64]:
         """Usual prices in minor units; UNKNOWN_PRICE where there is none."""
+        ...
+
+    @property
+    def costs(self) -> npt.NDArray[np.int64]:
+        """Costs in minor units; UNKNOWN_PRICE where there is none."""
+        ...
+
+    @property
+    def makers(self) -> npt.NDArray[np.int32]:
+        """Code of every item's maker; -1: none is known."""
+        ...
+
+    @property
+    def brands(self) -> npt.NDArray[np.int32]:
+        """Code of every item's brand; -1: none is known."""
+        ...
+
+    @property
+    def categories(self) -> npt.NDArray[np.int32]:
+        """Code of every item's category, its whole path; -1: none is known."""
+        ...
+
+    @property
+    def names(self) -> Mapping[str, Sequence[str]]:
+        """What the codes of `makers`, `brands` and `categories` stand for."""
         ...
 
     @property

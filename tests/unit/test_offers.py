@@ -19,7 +19,7 @@ from pipelines.offers.decide import Ask, decide, fallbacks, probable
 from pipelines.offers.eligibility import Placement
 from pipelines.offers.view import View, open_view
 from pipelines.packed import NOBODY, ODDS, REASONS, Ranked, pack, unpack
-from pipelines.shop_offers import discounted
+from pipelines.shop_offers import UNKNOWN_PRICE, discounted
 from pipelines.shop_snapshot import minor_units
 from tests.serving_town import ingest_shop
 from tests.small_shop import END, ITEMS, NEVER_SOLD, SOLD_OUT, write_small_shop
@@ -31,8 +31,17 @@ CLAIM = Claim("0" * 32, "shopper-01", "s1", None, END + timedelta(minutes=5))
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small shop with bread that only adults may buy, chips that are private, and offers of every kind."""
     folder = write_small_shop(tmp_path_factory.mktemp("offers") / "shop")
-    items = pl.read_csv(folder / "items.csv").with_columns(
-        age_restricted=pl.col("category") == "BAKERY/BREAD", sensitive=pl.col("category") == "SNACKS/CHIPS"
+    items = (
+        pl.read_csv(folder / "items.csv")
+        .with_columns(
+            age_restricted=pl.col("category") == "BAKERY/BREAD",
+            sensitive=pl.col("category") == "SNACKS/CHIPS",
+            cost=pl.when(pl.col("item_id") != "item-08").then(pl.col("price") * 0.6).round(2),
+        )
+        .with_columns(
+            pl.when(pl.col("item_id") != "item-09").then(pl.col(name)).alias(name)
+            for name in ("brand", "maker_id", "category")
+        )
     )
     items.write_csv(folder / "items.csv")
     day = "2026-05-01"
@@ -85,6 +94,16 @@ def test_an_offer_runs_from_its_start_until_before_its_end(view: View) -> None:
 def test_an_offer_counts_in_its_campaign_s_stores_and_while_there_is_a_budget(view: View) -> None:
     assert shown(view, "item-01", "item-05") == {"item-01": (None, 125, None), "item-05": (None, 225, None)}
     assert shown(view, "item-05", store="s2") == {"item-05": ("elsewhere", 180, 225)}
+
+
+def test_the_shop_tells_cost_maker_brand_and_category_of_every_item(view: View) -> None:
+    shop, places = view.shop, view.shop.positions(["item-00", "item-08"])
+    assert shop.costs[places].tolist() == [60, UNKNOWN_PRICE]
+    assert [shop.names["makers"][code] for code in shop.makers[places]] == ["maker-0", "maker-1"]
+    assert [shop.names["brands"][code] for code in shop.brands[places]] == ["Meadow", "Harbour"]
+    assert [shop.names["categories"][code] for code in shop.categories[places]] == ["DAIRY/MILK", "SNACKS/CHIPS"]
+    unknown = shop.positions(["item-13"])
+    assert shop.makers[unknown] == shop.brands[unknown] == shop.categories[unknown] == -1
 
 
 def test_age_restricted_items_are_for_the_phone_alone(view: View) -> None:

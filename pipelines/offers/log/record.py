@@ -22,7 +22,7 @@ from configs.errors import FacingsError
 from pipelines.offers.decide import OWN, POLICY_VERSION, REQUESTED, Ask, Chosen, Looked, Slate
 from pipelines.offers.view import View
 from pipelines.packed import NOBODY, Ranked, pack, unpack
-from pipelines.shop_offers import Offer
+from pipelines.shop_offers import UNKNOWN_PRICE, Offer
 from state.decisions import PartKey, Row, part_day
 
 FORMAT = 1
@@ -247,6 +247,9 @@ class RecordedShop:
         self.size = int(seen["size"])
         self.flags = np.zeros(self.size, np.uint8)
         self.prices = np.zeros(self.size, np.int64)
+        self.costs = np.full(self.size, UNKNOWN_PRICE, np.int64)
+        self.makers = self.brands = self.categories = np.full(self.size, -1, np.int32)
+        self.names: dict[str, list[str]] = {"makers": [], "brands": [], "categories": []}
         self._offers: dict[int, list[Offer]] = {}
         for place, base, *offers in seen["terms"]:
             self.prices[place] = base
