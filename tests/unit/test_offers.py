@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             cost=pl.when(pl.col("item_id") != "item-08").then(pl.col("price") * 0.6).round(2),
         )
         .with_columns(
-            pl.when(pl.col("item_id") != "item-09").then(pl.col(name)).alias(name)
+            pl.when(pl.col("item_id") != "item-13").then(pl.col(name)).alias(name)
             for name in ("brand", "maker_id", "category")
         )
     )
