@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _LEAST_TO_SAMPLE = 100
 # Of fewer rows threads cost more than they bring: they meet at each leaf, and on a busy machine wait for each other.
 _FEW_ROWS = 200_000
-Objective = Literal["lambdarank", "binary"]
+Objective = Literal["lambdarank", "binary", "regression"]
 
 
 class Boosting:
@@ -42,6 +42,7 @@ class Boosting:
         rounds: int,
         groups: npt.NDArray[np.integer] | None = None,
         parameters: Mapping[str, Any] | None = None,
+        weights: npt.NDArray[np.floating] | None = None,
         seed: int = 0,
         threads: int = 0,
     ) -> Self:
@@ -49,11 +50,12 @@ class Boosting:
 
         Args:
             features: shape (rows, features); NaN: not known.
-            labels: gains for lambdarank (small whole numbers), 0 or 1 for binary; shape (rows,).
-            objective: "lambdarank" ranks within groups, "binary" gives probabilities.
+            labels: gains for lambdarank (small whole numbers), 0 or 1 for binary, else any number; shape (rows,).
+            objective: "lambdarank" ranks within groups, "binary" gives probabilities, "regression" expected labels.
             rounds: number of trees.
-            groups: rows of each list, in order, summing to `rows`; lambdarank needs it, binary ignores it.
+            groups: rows of each list, in order, summing to `rows`; only lambdarank needs and uses it.
             parameters: LightGBM's own, over the defaults here.
+            weights: of rows, not negative; None: each 1.
             seed: of sampling rows and features.
             threads: 0: as many as the machine has, or one where rows are few; the number does not change the trees.
 
@@ -80,6 +82,7 @@ class Boosting:
         data = lightgbm.Dataset(
             features,
             label=labels,
+            weight=weights,
             group=groups if objective == "lambdarank" else None,
             params=settings,
             free_raw_data=True,
@@ -90,7 +93,7 @@ class Boosting:
             raise FacingsError(f"LightGBM could not train: {error}; correct the recipe's tree parameters.") from None
 
     def predict(self, features: npt.NDArray[np.floating], *, threads: int = 0) -> FloatArray:
-        """Score rows: a rank score, or a probability for binary; shape (rows,)."""
+        """Score rows: a rank score, a probability for binary, an expected label for regression; shape (rows,)."""
         if not len(features):
             return np.zeros(0)
         found: FloatArray = np.asarray(
