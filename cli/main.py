@@ -29,6 +29,7 @@ VERBS = {
     "benchmark": ("cli.benchmark", "Reproduce a published table under its own protocol."),
     "promote": ("cli.promote", "Make a registered version the champion."),
     "rollback": ("cli.rollback", "Put the champion before this one back."),
+    "plan": ("cli.plan", "Allocate offers to shoppers under budgets, stock and caps."),
     "history": ("cli.history", "Show what served when."),
     "serve": ("cli.serve", "Serve offers, screens and events over HTTP."),
     "explain": ("cli.explain", "Tell of one recommendation what was shown, why, and what it led to."),
