@@ -25,6 +25,7 @@ VERBS = {
     "recommend": ("cli.recommend", "Write batch top-k lists."),
     "compare": ("cli.compare", "Train recipes on the same split and write one page about them."),
     "tune": ("cli.tune", "Search the ranges that a recipe names, on past windows."),
+    "loop": ("cli.loop", "Run the closed loop on a simulated town, beside an oracle and simpler policies."),
     "runs": ("cli.runs", "List what was tracked."),
     "benchmark": ("cli.benchmark", "Reproduce a published table under its own protocol."),
     "promote": ("cli.promote", "Make a registered version the champion."),

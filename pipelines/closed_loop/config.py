@@ -6,8 +6,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.simulation.config import Variant
 
-RECIPE = "personal_frequency"
-
 
 class LoopConfig(BaseModel):
     """One run. The same config gives the same figures on one kind of machine and one version of the libraries.
@@ -20,7 +18,7 @@ class LoopConfig(BaseModel):
         history_days: days before, on which the shop shows random offers; what every policy may learn from.
         retrain_every: days between two trainings of the product; the first is on the eve of the first day.
         places: items on a screen.
-        recipe: what the product trains; a name or a path.
+        recipe: what the product trains, a name or a path; None: a quick one that keeps every item as a candidate.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,4 +31,4 @@ class LoopConfig(BaseModel):
     history_days: int = Field(60, ge=14, le=730)
     retrain_every: int = Field(3, ge=1, le=365)
     places: int = Field(4, ge=1, le=20)
-    recipe: str = RECIPE
+    recipe: str | None = None

@@ -19,7 +19,7 @@ FEATURES = (
     "lines bought", "sold in the store lately", "sold everywhere lately", "price", "price in its category",
     "discount", "home store",
 )  # fmt: skip
-SHOPPERS_OWN = (0, 1, 2, 3, 4, 5, 11)
+SHOPPERS_OWN = np.array([0, 1, 2, 3, 4, 5, 11])
 """Columns of FEATURES that are not known of somebody who is not recognised."""
 
 
@@ -101,7 +101,7 @@ class Ledger:
             ],
             axis=1,
         ).astype(np.float32)
-        table[np.ix_(shopper < 0, list(SHOPPERS_OWN))] = np.nan
+        table[np.ix_(np.flatnonzero(shopper < 0), SHOPPERS_OWN)] = np.nan
         return table
 
     def _by_group(self, groups: tuple[Array, Array]) -> tuple[Array, Array]:

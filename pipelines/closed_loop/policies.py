@@ -45,10 +45,10 @@ class Policy(ABC):
             rules: of this morning.
         """
 
-    def see(self, day: int, interactions: pl.DataFrame) -> None:  # noqa: B027
+    def see(self, day: int, interactions: pl.DataFrame) -> None:
         """Take what the day brought, in the order of the days; the history's days come first."""
 
-    def learn(self) -> None:  # noqa: B027
+    def learn(self) -> None:
         """Learn from what was seen: called on the days on which the product trains."""
 
     def _filled(self, scores: Array, visits: Visits, personal: Array, rules: Rules, depths: Array) -> Slates:
@@ -58,7 +58,7 @@ class Policy(ABC):
                 for store, placement, known in zip(visits.store, visits.placement, personal, strict=True)
             ]
         )
-        return fill(scores, depths, allowed, self.town.catalogue.maker, self._places)
+        return fill(scores, depths, allowed, self.town.catalogue.maker, self._places, rules.maker_cap)
 
     def _deepest(self, visits: Visits, rules: Rules) -> Array:
         return np.stack([rules.depths(int(store)) for store in visits.store])
@@ -144,7 +144,10 @@ class ResponseModel(Policy):
         if shown.height:
             bought = interactions.filter(pl.col("event_type") == "purchase").select("shopper_id", "item_id").unique()
             marked = shown.join(
-                bought.with_columns(bought=pl.lit(True)), on=["shopper_id", "item_id"], how="left", maintain_order="left"
+                bought.with_columns(bought=pl.lit(True)),
+                on=["shopper_id", "item_id"],
+                how="left",
+                maintain_order="left",
             )
             shopper, item = codes(shown["shopper_id"]), codes(shown["item_id"])
             table = self._ledger.features(
@@ -161,7 +164,7 @@ class ResponseModel(Policy):
             return
         rows, bought = np.concatenate(self._rows), np.concatenate(self._bought)
         nameless = rows.copy()
-        nameless[:, list(SHOPPERS_OWN)] = np.nan
+        nameless[:, SHOPPERS_OWN] = np.nan
         if bought.any() and not bought.all():
             self._model = HistGradientBoostingClassifier(
                 max_iter=150, learning_rate=0.07, max_leaf_nodes=15, min_samples_leaf=40, random_state=self._seed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,9 +25,11 @@ from pipelines.training.job import RetrainResult
 from pipelines.training.retrain import retrain
 from state.decisions import new_id, open_decisions
 from state.engine import open_engine
+from state.files import write_atomic
 from state.forgotten import tombstones_among
 
 _BATCH = 1_000
+_KEEP_DAYS = 365
 
 
 class TownClock:
@@ -52,16 +56,26 @@ class Answered:
     fallback: str | None
 
 
-def own_settings(home: Path) -> Settings:
-    """Settings of a home that shares nothing with any other, whatever the environment names."""
-    return Settings(
+def own_settings(home: Path, seed: int) -> Settings:
+    """Settings of a home that shares nothing with any other, whatever the environment names.
+
+    Its secrets come from the seed, so that who is held out and what is explored is the same each time. They guard
+    nobody: everything in this home is simulated.
+    """
+    settings = Settings(
         home=home,
         state_url=None,
         mlflow_uri=None,
         online_store="sqlite",
         replay_from=None,
-        decision_days=365,
+        decision_days=_KEEP_DAYS,
     )
+    folder = settings.paths.secrets
+    folder.mkdir(parents=True, mode=0o700)
+    for name in ("pseudonym", "claims"):
+        digest = hashlib.sha256(f"simulated:{seed}:{name}".encode()).digest()
+        write_atomic(folder / name, base64.b64encode(digest).decode() + "\n", mode=0o600)
+    return settings
 
 
 class Product:
@@ -81,11 +95,11 @@ class Product:
         self.settings, self._recipe, self._clock, self._folder = settings, recipe, clock, folder
         self._progress = progress
         self._view: View | None = None
-        self._key = secret(settings.paths, "pseudonym")
+        self.key = secret(settings.paths, "pseudonym")
         engine = open_engine(settings.state_uri)
         self._receiver = Receiver(
             engine,
-            self._key,
+            self.key,
             clock,
             skew_seconds=settings.clock_skew_seconds,
             known_stores=self._stores,
@@ -93,7 +107,7 @@ class Product:
         )
         self._log = DecisionLog(
             open_decisions(settings.decisions_uri),
-            self._key,
+            self.key,
             clock=clock,
             keep_days=settings.decision_days,
             forgotten=lambda digests: tombstones_among(engine, digests),

@@ -6,70 +6,35 @@ product's snapshot of the shop, which is the same for all but for the stock, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
-from functools import cache, cached_property
-from typing import Any
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
 from pipelines.offers.eligibility import Placement, Setting, refusals, terms
-from pipelines.offers.view import ShopReads, View
-from pipelines.packed import NOBODY, Ranked
-from pipelines.shop_snapshot import Offer
+from pipelines.offers.view import View
+from pipelines.shop_snapshot import Shop
 from pipelines.simulation.draws import Array
 from pipelines.simulation.offers import Slates
 from pipelines.simulation.town import Town
 from pipelines.simulation.visits import PLACEMENTS
 
-MAKER_CAP = 2
 _NONE = np.zeros(0, np.int32)
 
 
-@dataclass(frozen=True)
-class _OwnStock:
-    """A shop with the shelves of another town."""
+class _OwnStock(Shop):
+    """A shop, all of it but the shelves, which are those of another town."""
 
-    shop: ShopReads
-    stocked: Mapping[str, npt.NDArray[np.int32]]
-
-    @property
-    def flags(self) -> npt.NDArray[np.uint8]:
-        return self.shop.flags
-
-    @property
-    def prices(self) -> npt.NDArray[np.int64]:
-        return self.shop.prices
-
-    @property
-    def size(self) -> int:
-        return self.shop.size
-
-    def positions(self, item_ids: list[str]) -> npt.NDArray[np.int32]:
-        return self.shop.positions(item_ids)
-
-    def cards(self, positions: list[int]) -> list[dict[str, Any]]:
-        return self.shop.cards(positions)
-
-    def offers(self, position: int) -> Sequence[Offer]:
-        return self.shop.offers(position)
+    def __init__(self, shop: Shop, stocked: Mapping[str, npt.NDArray[np.int32]]) -> None:
+        self.__dict__.update(shop.__dict__)
+        self._stocked = stocked
 
     def in_stock(self, store_id: str | None) -> npt.NDArray[np.int32] | None:
-        return None if store_id is None else self.stocked[store_id]
-
-    def popular(self, level: str, store_id: str | None) -> Ranked:
-        return self.shop.popular(level, store_id)
-
-
-@dataclass(frozen=True)
-class _Reads:
-    shop: ShopReads
-    model_version: str
-
-    def candidates(self, shopper_id: str) -> Ranked:
-        return NOBODY
+        """Sorted positions of what is in stock."""
+        return None if store_id is None else self._stocked[store_id]
 
 
 class Rules:
@@ -79,9 +44,10 @@ class Rules:
         view: the product's, of this morning.
         town: the policy's; its day has begun.
         now: a moment of the day.
+        maker_cap: items of one maker on a screen at most.
     """
 
-    def __init__(self, view: View, town: Town, now: datetime) -> None:
+    def __init__(self, view: View, town: Town, now: datetime, *, maker_cap: int) -> None:
         self._town, self._now = town, now
         self.places = view.shop.positions(town.names.items)
         units = town.shelves.units
@@ -89,7 +55,8 @@ class Rules:
         for number, store in enumerate(town.names.stores):
             here = self.places[(units[number] > 0) & (self.places >= 0)]
             stocked[store] = np.sort(here)
-        self._reads = _Reads(_OwnStock(view.shop, stocked), view.model_version)
+        self._reads = replace(view, shop=_OwnStock(view.shop, stocked))
+        self.maker_cap = maker_cap
         self.allowed = cache(self._allowed)
         self.depths = cache(self._depths)
 
@@ -114,15 +81,9 @@ class Rules:
                 found[item] = told.offer.discount or 0.0 if told.offer else 0.0
         return found
 
-    @cached_property
-    def running(self) -> Array:
-        """Items with an offer in any store."""
-        depths = np.stack([self.depths(store) for store in range(len(self._town.names.stores))])
-        return np.flatnonzero((depths > 0).any(axis=0))
 
-
-def fill(scores: Array, depths: Array, allowed: Array, makers: Array, places: int) -> Slates:
-    """The best allowed items of each visit in order, at most MAKER_CAP of one maker.
+def fill(scores: Array, depths: Array, allowed: Array, makers: Array, places: int, maker_cap: int) -> Slates:
+    """The best allowed items of each visit in order, at most `maker_cap` of one maker.
 
     Args:
         scores, depths, allowed: shape (visits, items).
@@ -138,7 +99,7 @@ def fill(scores: Array, depths: Array, allowed: Array, makers: Array, places: in
             maker = int(makers[item])
             if place == places or not allowed[row, item]:
                 break
-            if taken.get(maker, 0) < MAKER_CAP:
+            if taken.get(maker, 0) < maker_cap:
                 taken[maker] = taken.get(maker, 0) + 1
                 items[row, place] = item
                 place += 1
