@@ -37,8 +37,8 @@ def loop_page(result: LoopResult) -> str:
         f"{config.history_days} days of history with random offers, then {config.days} days played, "
         f"{config.places} places on a screen. The product trained every {config.retrain_every} days.</p>",
         f"<p>Over dark screens Facings earned {_sum(policies[PRODUCT].incremental)}: {_share(share)} of what "
-        f"the oracle did, and {_times(ratio)} of {NAMES[told.best_targeting]}, the better of popularity and response-model "
-        "targeting.</p>",
+        f"the oracle did, and {_times(ratio)} of {NAMES[told.best_targeting]}, the better of popularity and "
+        "response-model targeting.</p>",
         "<h2>Profit over time</h2>",
         lines(
             "Incremental profit so far, by policy",
