@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import click
@@ -9,6 +10,7 @@ import click
 from cli.output import json_option, settings_of, show
 
 _STEPS = ("impression", "tap", "scan", "redeem", "purchase")
+_MOST = 3
 
 
 @click.command(epilog="Example: facings explain 019ace0c5a1f7d30c4b2e8f6a1d0b9c3 --json")
@@ -16,7 +18,7 @@ _STEPS = ("impression", "tap", "scan", "redeem", "purchase")
 @json_option
 @click.pass_context
 def explain(context: click.Context, recommendation_id: str, as_json: bool) -> None:
-    """Tell of RECOMMENDATION_ID what was shown, why, what the decision saw and what it led to.
+    """Tell of RECOMMENDATION_ID what was shown, why, what else could have been, what was refused, and what it led to.
 
     The decision is made again from its record, and must come out as it was served. Every answer of an offer carries its
     recommendation_id; events that bear it as attribution_token are joined to it. Nobody is named. Exit code 1 when the
@@ -48,8 +50,17 @@ def _lines(told: dict[str, Any], currency: str) -> list[str]:
         )
         lines.append(
             f"{item['rank']:>3}  {item['item_id']:<16} {item['reason']:<24} {item['score']:>10.4f}  "
-            + (" → ".join(steps) or "nothing followed")
-            + (f"; {kept}" if kept else "")
+            f"p {item['propensity']:.4f}  " + (" → ".join(steps) or "nothing followed") + (f"; {kept}" if kept else "")
         )
+    for slot in told["slots"] or ():
+        chances = sorted(zip(slot["propensities"], told["could"], strict=True), key=lambda pair: -pair[0])[:_MOST]
+        best = ", ".join(
+            f"{one['item_id']} {chance:.4f}" + ("" if one["worth"] is None else f" (worth {one['worth']:.1f})")
+            for chance, one in chances
+        )
+        lines.append(f"Slot {slot['rank']}: {slot['could']} could be shown: {best}, …")
+    if told["refused"]:
+        codes = Counter(code for one in told["refused"] for code in one["codes"])
+        lines.append("Refused: " + ", ".join(f"{count} {code}" for code, count in sorted(codes.items())) + ".")
     saw = ", ".join(f"{one['candidates']} of the {one['level']}'s" for one in told["saw"])
     return [*lines, f"It saw candidates: {saw}."]

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from features.live import micros
+
 UNKNOWN_PRICE = -1
 # Times in microseconds since 1970 (UTC).
 _ALWAYS, _NEVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)  # exact, as no float is
 ROW = np.dtype(
     [
         ("item", "<i4"),  # position in the shop
@@ -48,7 +49,7 @@ class Offer:
 
     def runs(self, now: datetime, store_id: str | None) -> bool:
         """Whether it runs in this store at this moment: starts ≤ now < ends."""
-        moment = (now - _EPOCH) // _MICROSECOND
+        moment = micros(now)
         in_time = (self.starts is None or self.starts <= moment) and (self.ends is None or moment < self.ends)
         return in_time and (self.stores is None or store_id in self.stores)
 
@@ -134,7 +135,7 @@ class ShopOffers:
         at = np.repeat(np.arange(len(places)), counts)
         row = np.repeat(low - (np.cumsum(counts) - counts), counts) + np.arange(total)
         found = self.rows[row]
-        moment = (now - _EPOCH) // _MICROSECOND
+        moment = micros(now)
         holds = (found["starts"] <= moment) & (moment < found["ends"])
         holds &= (found["floor"] < 0) | ((found["price"] != UNKNOWN_PRICE) & (found["price"] >= found["floor"]))
         if self._where:

@@ -22,7 +22,7 @@ import polars as pl
 from configs.settings import Settings
 from models.reasons import Reason
 from pipelines.packed import NOBODY, REASONS, LmdbFile, Ranked, key_of, pack, unpack, write_lmdb
-from pipelines.shop_offers import UNKNOWN_PRICE, Names, Offer, ShopOffers, pack_offers
+from pipelines.shop_offers import UNKNOWN_PRICE, Names, ShopOffers, pack_offers
 from pipelines.signals.counted import counted_sales
 from pipelines.signals.lake import Lake
 from pipelines.signals.quality.store import held_name, held_prices
@@ -33,9 +33,10 @@ PRICES, COSTS, FLAGS = "prices.npy", "costs.npy", "flags.npy"
 # Of every item the code of its maker, brand and category (int32), and what the codes stand for.
 CODED = {"makers": "maker_id", "brands": "brand", "categories": "category"}
 NAMES = "names.json"
+JOINED = "joined.npy"
 OFFERS, OFFER_NAMES = "offers.npy", "offers.json"
 _TABLES = ("cards", "index", "stock", "popular", "contents")
-_VERSION = 6
+_VERSION = 7
 _RECENT_DAYS = 28
 _LIST = 200
 CHAIN = "chain"
@@ -74,6 +75,7 @@ def write_shop(folder: Path, lake: Lake, settings: Settings, progress: Callable[
     np.save(folder / COSTS, items["minor_cost"].to_numpy(), allow_pickle=False)
     np.save(folder / FLAGS, items["flags"].to_numpy(), allow_pickle=False)
     named = {name: _coded(folder / f"{name}.npy", items[column]) for name, column in CODED.items()}
+    np.save(folder / JOINED, _joined(lake, named["makers"]), allow_pickle=False)
     (folder / NAMES).write_text(json.dumps(named))
     rows, names = pack_offers(_offers(lake, position, settings.currency), items["minor"].to_numpy())
     np.save(folder / OFFERS, rows, allow_pickle=False)
@@ -128,6 +130,14 @@ def _coded(path: Path, column: pl.Series) -> list[str]:
     codes = column.replace_strict(names, range(len(names)), default=-1, return_dtype=pl.Int32) if names else None
     np.save(path, np.full(len(column), -1, np.int32) if codes is None else codes.to_numpy(), allow_pickle=False)
     return names
+
+
+def _joined(lake: Lake, makers: list[str]) -> npt.NDArray[np.int64]:
+    """When each maker joined, microseconds since 1970 (UTC); -1 where nobody says."""
+    since = lake.scan("makers").select("maker_id", pl.col("since").dt.epoch("us")).unique("maker_id")
+    named = pl.LazyFrame({"maker_id": makers}, {"maker_id": pl.String})
+    found = named.join(since, on="maker_id", how="left", maintain_order="left").select(pl.col("since").fill_null(-1))
+    return found.collect()["since"].to_numpy()
 
 
 def _cards(items: pl.DataFrame, currency: str) -> Iterator[tuple[bytes, bytes]]:
@@ -252,9 +262,10 @@ class Shop:
         self.makers, self.brands, self.categories = (
             np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)) for name in CODED
         )
+        self.joined: npt.NDArray[np.int64] = np.asarray(np.load(folder / JOINED, mmap_mode="r", allow_pickle=False))
         self.names: dict[str, list[str]] = json.loads((folder / NAMES).read_text())
         offers = np.asarray(np.load(folder / OFFERS, mmap_mode="r", allow_pickle=False))
-        self.all_offers = ShopOffers(offers, Names(*json.loads((folder / OFFER_NAMES).read_text())))
+        self.offers = ShopOffers(offers, Names(*json.loads((folder / OFFER_NAMES).read_text())))
 
     def positions(self, item_ids: list[str]) -> npt.NDArray[np.int32]:
         """Positions of items; -1 for an unknown one."""
@@ -265,10 +276,6 @@ class Shop:
         """item_id, title, brand, category, image_url and currency of items."""
         found = self._file.get_many("cards", [_int(position) for position in positions])
         return [orjson.loads(raw) for raw in found if raw is not None]
-
-    def offers(self, position: int) -> list[Offer]:
-        """Offers of an item, the deepest discount first, whether they run or not."""
-        return [self.all_offers.offer(int(row)) for row in np.flatnonzero(self.all_offers.rows["item"] == position)]
 
     def content_items(self, content_id: str) -> list[str]:
         """Ids of the items that a content shows; none for what is no content."""

@@ -9,9 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from configs.clock import Clock
+from configs.policy import PolicySettings
 from configs.settings import Settings
 from pipelines.offers.claims import Claim, Claims
-from pipelines.offers.decide import CERTAIN, POLICY_VERSION, Ask, Chosen, decide
+from pipelines.offers.decide import POLICY_VERSION, Ask, Chosen, decide
+from pipelines.offers.explore import seed_of
 from pipelines.offers.log.decision_log import DecisionLog
 from pipelines.offers.log.record import Asked
 from pipelines.offers.view import View
@@ -30,6 +32,8 @@ class Answering:
         local_only: that address is of use on this machine alone.
         live: what shoppers do now.
         log: takes every decision down.
+        policy: how offers are decided.
+        key: of the draws.
     """
 
     settings: Settings
@@ -39,6 +43,8 @@ class Answering:
     local_only: bool
     live: Live
     log: DecisionLog
+    policy: PolicySettings
+    key: bytes
 
     def recommend(
         self, view: View, ask: Ask, *, explain: bool = False, for_page: bool = False, screen_id: str | None = None
@@ -51,7 +57,9 @@ class Answering:
         started = time.perf_counter()
         now = self.clock.now()
         live = self.live.candidates(view, ask.shopper_id)
-        slate = decide(view, ask, now, explain=explain, live=live)
+        who = ask.shopper_id or screen_id or ask.store_id or ""
+        seed = seed_of(self.key, who, ask.placement, now, self.policy.seed_minutes)
+        slate = decide(view, ask, now, policy=self.policy, seed=seed, explain=explain, live=live)
         recommendation_id = new_id(now)
         expires = now + timedelta(minutes=self.settings.claim_minutes)
         stocked = view.shop.in_stock(ask.store_id) is not None
@@ -94,7 +102,7 @@ def _item(rank: int, chosen: Chosen, card: Mapping[str, Any], claim_url: str) ->
         "rank": rank,
         "score": round(chosen.score, 6),
         "reason": chosen.reason,
-        "propensity": CERTAIN,
+        "propensity": round(chosen.propensity, 6),
         "offer": _offer(chosen, card["currency"]),
         "title": card["title"],
         "image_url": card["image_url"],

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from configs.clock import Clock
+from configs.policy import load_policy
 from configs.secrets import secret
 from configs.settings import Settings
 from identity.match import TrackDecider
@@ -93,7 +94,10 @@ def build_services(settings: Settings, clock: Clock) -> Services:
         forgotten=lambda digests: tombstones_among(engine, digests),
         count=lambda outcome, rows: DECISIONS.labels(outcome).inc(rows),
     )
-    answering = Answering(settings, clock, claims, public, local_only=_stays_here(public), live=live, log=log)
+    policy = load_policy(settings.policy)
+    answering = Answering(
+        settings, clock, claims, public, local_only=_stays_here(public), live=live, log=log, policy=policy, key=key
+    )
     receiver = Receiver(
         engine,
         key,

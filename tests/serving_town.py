@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import socket
 import threading
 import time
@@ -29,6 +30,10 @@ def quiet(_: str) -> None:
 def ingest_shop(folder: Path, home: Path, **given: Any) -> Settings:
     """Ingest a folder and switch to its shop snapshot; return the settings."""
     settings = load_settings(home=home, **given)
+    key = settings.paths.secrets / "pseudonym"
+    if not key.exists():  # what is drawn is the same in every run
+        key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        key.write_text(base64.b64encode(b"k" * 32).decode())
     ingest(folder, settings.paths, clock=FixedClock(END), settings=settings, progress=quiet)
     built = snapshot.build_shop(settings.paths, Lake(settings.paths), settings, now=END, progress=quiet)
     snapshot.switch(settings.paths, "shop", built)

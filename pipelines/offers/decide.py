@@ -1,6 +1,8 @@
-"""The decision for one placement: the shopper's candidates, else the neighbourhood's, the store's, the chain's.
+"""The decision for one placement: what may be shown, what it is worth, and a slate of it that also explores.
 
-Where these are used up, whatever the store has fills the slate: one allowed item is enough for an answer.
+Candidates come level by level: the shopper's own, the neighbourhood's best-sellers, the store's, the chain's, last
+whatever the store has; each level only as far as those before do not fill the slate. One allowed item is enough for an
+answer.
 """
 
 from __future__ import annotations
@@ -13,22 +15,29 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
+from configs.policy import PolicySettings
+from features.live import micros
 from models.reasons import Reason
-from pipelines.offers.eligibility import Placement, Refusal, Setting, Terms, refusals, terms
+from pipelines.offers.derived import derived
+from pipelines.offers.eligibility import Placement, Refusal, Setting, refusals
+from pipelines.offers.explore import NO_SEED, draws
 from pipelines.offers.facts import NOTHING, Facts
+from pipelines.offers.slate import Drawn, Goods, fill, fillable
 from pipelines.offers.view import NO_MODEL, Reads
-from pipelines.packed import REASONS, Ranked
-from pipelines.shop_offers import Offer
+from pipelines.offers.worth import NO_OFFER, Options, options
+from pipelines.packed import ODDS, REASONS, Ranked
+from pipelines.shop_offers import UNKNOWN_PRICE, Offer
 
-# The slate is the best allowed candidates in order, without exploration: what is shown is shown with certainty.
-POLICY_VERSION = "greedy-1"
-CERTAIN = 1.0
+POLICY_VERSION = "worth-1"
 # A shopper is served as such only when they are so probable; below it everybody there gets the neighbourhood's slate.
 SURE = 0.8
-_LEVELS = ("home", "store", "chain")
+BEST_SELLERS = ("home", "store", "chain")
 _NAMES = {"home": "neighbourhood"}
-OWN, _ASSORTMENT, REQUESTED = "shopper", "assortment", "requested"
+OWN, ASSORTMENT, REQUESTED, NEWCOMERS = "shopper", "assortment", "requested", "newcomers"
+CHECKOUT: Placement = "checkout"  # for small goods that are bought on impulse
 _BLOCK = 4096
+_MOST_NEW_MAKERS = 16
+DEFAULT = PolicySettings()
 
 
 class Why(StrEnum):
@@ -36,6 +45,8 @@ class Why(StrEnum):
 
     ANONYMOUS = "anonymous"  # nobody was named
     UNSURE = "unsure"  # several shoppers are possible and none is probable enough
+    QUIET = "quiet"  # somebody said that they are not the shopper, a moment ago
+    HOLDOUT = "holdout"  # the shopper is of those who never get personal offers, to measure what these bring
     NO_MODEL = "no_model"  # no champion was published yet
     UNKNOWN_SHOPPER = "unknown_shopper"  # the champion does not know this shopper
     TOO_FEW = "too_few"  # the shopper's own candidates did not fill the slate
@@ -44,7 +55,7 @@ class Why(StrEnum):
 
 def fallbacks() -> list[str]:
     """Every value that a slate's `fallback` may have besides None."""
-    levels = ("neighbourhood", "store", "chain", _ASSORTMENT, REQUESTED)
+    levels = ("neighbourhood", "store", "chain", ASSORTMENT, REQUESTED, NEWCOMERS)
     return [
         *(f"{why}:{level}" for why in Why if why is not Why.NOTHING_ALLOWED for level in levels),
         f"{Why.TOO_FEW}:shopper",
@@ -63,6 +74,7 @@ class Ask:
         unsure: several shoppers were possible and none probable enough.
         exclude: item ids to leave out.
         candidates: rank these item ids only; None: all.
+        categories: paths of the categories that this screen or aisle is for; their goods go first.
     """
 
     placement: Placement
@@ -72,18 +84,27 @@ class Ask:
     unsure: bool = False
     exclude: Sequence[str] = ()
     candidates: Sequence[str] | None = None
+    categories: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What an item costs here and now: minor units; `was` only while a discount runs, None price: not known."""
+
+    offer: Offer | None
+    price: int | None
+    was: int | None
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """One item of a slate; `base` and `offers` are what its terms were made of."""
+    """One item of a slate: where it stands in the shop, what ranked it, why, at what price, with what probability."""
 
     place: int
     score: float
     reason: Reason
     terms: Terms
-    base: int
-    offers: Sequence[Offer]
+    propensity: float
 
 
 @dataclass(frozen=True)
@@ -95,16 +116,43 @@ class Looked:
 
 
 @dataclass(frozen=True)
+class Pool:
+    """All that could be shown, the best first: shapes (n,).
+
+    Attributes:
+        places: positions in the shop.
+        levels: indices into `names`.
+        names: the levels.
+        scores, reasons: as the candidate's list tells them.
+        options: what may be done with each, and what it is worth.
+        goods: what the slate's rules know of each.
+    """
+
+    places: npt.NDArray[np.int32]
+    levels: npt.NDArray[np.int64]
+    names: tuple[str, ...]
+    scores: npt.NDArray[np.float32]
+    reasons: npt.NDArray[np.uint8]
+    options: Options
+    goods: Goods
+
+
+@dataclass(frozen=True)
 class Slate:
     """The answer: items, best first, why it is not the shopper's own (None: it is), and what was refused.
 
-    `looked` holds the candidates that were read, level by level; with what the shop says of them the slate can be
-    decided again.
+    `looked` holds the candidates that were read, level by level; with what the shop says of them, the facts, the policy
+    and the seed the slate can be decided again. `slots` tells of each item which of `pool` could have been there.
     """
 
     items: tuple[Chosen, ...]
     fallback: str | None
     looked: tuple[Looked, ...]
+    pool: Pool
+    slots: tuple[Drawn, ...]
+    facts: Facts
+    policy: PolicySettings
+    seed: str
     refused: dict[str, list[Refusal]] = field(default_factory=dict)
 
 
@@ -124,65 +172,263 @@ def decide(
     now: datetime,
     *,
     facts: Facts = NOTHING,
+    policy: PolicySettings = DEFAULT,
+    seed: str = NO_SEED,
     explain: bool = False,
     live: Ranked | None = None,
 ) -> Slate:
-    """Fill a slate, level by level, with the best candidates that may be shown; it always answers.
+    """Fill a slate with what may be shown; it always answers.
 
-    `facts` are what is true now and in no snapshot; `live` are the shopper's own candidates where they did something
-    since the champion was trained.
+    Args:
+        view: what is read of the shop and the model.
+        ask: the question.
+        now: the moment.
+        facts: what is true at this moment and in no snapshot.
+        policy: the settings.
+        seed: of the draws (`explore.seed_of`): the same seed and question give the same slate.
+        explain: also tell what was refused.
+        live: the shopper's own candidates where they did something since the champion was trained.
     """
-    excluded = np.unique(view.shop.positions(list(ask.exclude))) if ask.exclude else np.zeros(0, np.int32)
-    setting = Setting(ask.placement, ask.store_id, ask.shopper_id is not None, excluded, facts)
-    wanted = None if ask.candidates is None else view.shop.positions(list(ask.candidates))
-    taken: list[tuple[str, int, float, int]] = []
-    refused: dict[int, list[Refusal]] = {}
-    seen = np.zeros(0, np.int32)
-    looked = []
-    for level, ranked in _levels(view, ask, wanted, live):
-        looked.append(Looked(level, ranked))
-        places, keep = _fresh(ranked.items, seen, wanted)
+    decision = _Decision(view, ask, now, facts, policy, seed, explain=explain)
+    decision.read(live)
+    return decision.slate()
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Allowed candidates of one level with what they are worth; shapes (n,).
+
+    `told`: the worth is known. `first`: the placement is for such goods.
+    """
+
+    level: str
+    places: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
+    reasons: npt.NDArray[np.uint8]
+    options: Options
+    value: npt.NDArray[np.float64]
+    told: npt.NDArray[np.bool_]
+    first: npt.NDArray[np.bool_]
+
+
+class _Decision:
+    """One decision under way: candidates are read and weighed until they fill the slate, then they get their places."""
+
+    def __init__(
+        self, view: Reads, ask: Ask, now: datetime, facts: Facts, policy: PolicySettings, seed: str, *, explain: bool
+    ) -> None:
+        self.explain = explain
+        self.view, self.ask, self.now, self.facts, self.policy, self.seed = view, ask, now, facts, policy, seed
+        self.known = derived(view.shop)
+        self.chance = draws(seed, ask.count + 1)  # one more for new makers
+        self.quiet = facts.quiet_until is not None and micros(now) < facts.quiet_until
+        self.personal = ask.shopper_id is not None and not self.quiet and not facts.holdout
+        excluded = np.unique(view.shop.positions(list(ask.exclude))) if ask.exclude else np.zeros(0, np.int32)
+        self.setting = Setting(ask.placement, ask.store_id, ask.shopper_id is not None, excluded, facts)
+        self.wanted = None if ask.candidates is None else view.shop.positions(list(ask.candidates))
+        self.focus = self.known.focus(ask.categories) if ask.categories else None
+        self.seen = np.zeros(0, np.int32)
+        self.looked: list[Looked] = []
+        self.parts: list[_Part] = []
+        self.refused: dict[int, list[Refusal]] = {}
+
+    def read(self, live: Ranked | None) -> None:
+        """Read the levels as far as they are needed, and what new makers have."""
+        full = False
+        for level, ranked in self._levels(live):
+            self._take(level, ranked, only_tell=full)
+            full = full or self._full(level)
+            if full and not (self.explain and self.wanted is not None):
+                break
+        shares = self.facts.exposure
+        if shares is None:
+            shares = self.known.newcomers(self.now, self.policy.newcomer_days, self.policy.newcomer_share)
+        turn = float(self.chance[-1, 0])
+        makers = sorted(shares)
+        if len(makers) > _MOST_NEW_MAKERS:
+            makers = [makers[(int(turn * len(makers)) + step) % len(makers)] for step in range(_MOST_NEW_MAKERS)]
+        self.shares = {maker: shares[maker] for maker in makers}
+        if makers:
+            items = np.concatenate([self.known.items_of(maker, turn) for maker in makers])
+            self._take(NEWCOMERS, _plain(items, Reason.IN_ASSORTMENT), only_tell=False)
+
+    def slate(self) -> Slate:
+        """Place what was read."""
+        pool = self._pool()
+        slots = fill(pool.goods, self.ask.count, self.policy, self.chance)
+        items = tuple(self._chosen(pool, slot) for slot in slots)
+        fallback = self._fallback(pool.levels[[slot.at for slot in slots]].tolist())
+        refused = self._named()
+        return Slate(
+            items, fallback, tuple(self.looked), pool, tuple(slots), self.facts, self.policy, self.seed, refused
+        )
+
+    def _levels(self, live: Ranked | None) -> Iterator[tuple[str, Ranked]]:
+        view, ask = self.view, self.ask
+        if self.personal and ask.shopper_id is not None:
+            yield OWN, view.candidates(ask.shopper_id) if live is None else live
+        for level in BEST_SELLERS:
+            yield level, view.popular(level, ask.store_id)
+        if self.wanted is not None:
+            yield REQUESTED, _plain(self.wanted[self.wanted >= 0], Reason.REQUESTED)
+            return
+        held = view.shop.in_stock(ask.store_id)
+        everything = np.arange(view.shop.size, dtype=np.int32) if held is None else held
+        if self.focus is not None:
+            everything = everything[np.argsort(~self.focus[view.shop.categories[everything]], kind="stable")]
+        for start in range(0, len(everything), _BLOCK):
+            yield ASSORTMENT, _plain(everything[start : start + _BLOCK], Reason.IN_ASSORTMENT)
+
+    def _take(self, level: str, ranked: Ranked, *, only_tell: bool) -> None:
+        """Take a level's candidates in, or only what is refused of them."""
+        self.looked.append(Looked(level, ranked))
+        places, keep = _fresh(ranked.items, self.seen, self.wanted)
         if not len(places):
-            continue
-        codes = refusals(view, places, setting)
-        allowed = ~np.logical_or.reduce(list(codes.values()))
-        if level != _ASSORTMENT:  # its blocks do not overlap, and naming all that a shop has explains nothing
-            seen = np.concatenate([seen, places])
-            if explain:
-                _note(refused, places, codes)
-        for at in np.flatnonzero(allowed)[: ask.count - len(taken)]:
-            source = keep[at]
-            taken.append((level, int(places[at]), float(ranked.scores[source]), int(ranked.reasons[source])))
-        if len(taken) >= ask.count and not (explain and wanted is not None):
-            break
-    items = tuple(_chosen(view, ask, now, place, score, code) for _, place, score, code in taken[: ask.count])
-    fallback = _fallback(view, ask, [level for level, *_ in taken])
-    return Slate(items, fallback, tuple(looked), _named(view, ask, wanted, refused) if explain else {})
+            return
+        codes = refusals(self.view, places, self.setting)
+        self.seen = np.concatenate([self.seen, places])
+        if self.explain and level not in (ASSORTMENT, NEWCOMERS):  # to name all that a shop has explains nothing
+            _note(self.refused, places, codes)
+        allowed = np.flatnonzero(~np.logical_or.reduce(list(codes.values())))
+        if len(allowed) and not only_tell:
+            self.parts.append(self._weighed(level, ranked, places[allowed], keep[allowed]))
+
+    def _weighed(self, level: str, ranked: Ranked, places: npt.NDArray[np.int32], keep: npt.NDArray[np.int64]) -> _Part:
+        shop, policy = self.view.shop, self.policy
+        odds = _unknown(len(keep)) if ranked.odds is None else ranked.odds[keep]
+        found = options(shop, places, odds, self.now, self.ask.store_id, shadow=self.facts.shadow, policy=policy)
+        told = found.worth == found.worth
+        value = np.where(told, found.worth, 1.0 / np.log2(2.0 + keep))  # discounted by rank, as gains are in a DCG
+        if self.focus is not None:
+            first = self.focus[shop.categories[places]]
+        elif self.ask.placement == CHECKOUT:
+            prices = shop.prices[places]
+            first = (prices != UNKNOWN_PRICE) & (prices <= self.known.impulse(policy.impulse_share))
+        else:
+            first = np.ones(len(places), bool)
+        return _Part(level, places, ranked.scores[keep], ranked.reasons[keep], found, value, told, first)
+
+    def _full(self, level: str) -> bool:
+        """Whether what was read so far fills the slate; as far as best-sellers go, with what the placement is for."""
+        makers = self.view.shop.makers
+        count, cap = self.ask.count, self.policy.maker_cap
+        best = [part.places[part.first & (part.value >= 0)] for part in self.parts]
+        if sum(map(len, best)) >= count and fillable(makers[np.concatenate(best)], cap) >= count:
+            return True
+        if level == OWN or level in BEST_SELLERS[:-1] or (level in BEST_SELLERS and self.focus is not None):
+            return False
+        every = [part.places for part in self.parts]
+        return sum(map(len, every)) >= count and fillable(makers[np.concatenate(every)], cap) >= count
+
+    def _pool(self) -> Pool:
+        shop, parts = self.view.shop, self.parts or [self._nothing()]
+        sizes = [len(part.places) for part in parts]
+        places = np.concatenate([part.places for part in parts])
+        levels = np.repeat(np.arange(len(parts)), sizes)
+        value = np.concatenate([part.value for part in parts])
+        told = np.concatenate([part.told for part in parts])
+        first = np.concatenate([part.first for part in parts])
+        # What loses money last; the placement's own goods before others; level by level; what is of known worth first.
+        group = (((value < 0) * 2 + ~first) * (len(parts) + 1) + levels) * 2 + ~told
+        order = np.lexsort((-value, group))  # stable: what is alike stays in the order of its list
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        starts = np.cumsum([0, *sizes])
+        makers = shop.makers[places[order]]
+        goods = Goods(
+            group[order],
+            value[order],
+            makers,
+            shop.brands[places[order]],
+            self.known.paths[shop.categories[places[order]]],
+            self._rights(makers),
+        )
+        found = [part.options for part in parts]
+        return Pool(
+            places[order],
+            levels[order],
+            tuple(part.level for part in parts),
+            np.concatenate([part.scores for part in parts])[order],
+            np.concatenate([part.reasons for part in parts])[order],
+            Options(
+                np.concatenate([one.worth for one in found])[order],
+                np.concatenate([one.row for one in found])[order],
+                np.concatenate([one.plain for one in found])[order],
+                place[np.concatenate([one.at + start for one, start in zip(found, starts, strict=False)])],
+                np.concatenate([one.rows for one in found]),
+                np.concatenate([one.worths for one in found]),
+            ),
+            goods,
+        )
+
+    def _nothing(self) -> _Part:
+        none = np.zeros(0, np.int32)
+        return self._weighed(ASSORTMENT, _plain(none, Reason.IN_ASSORTMENT), none, np.zeros(0, np.int64))
+
+    def _rights(self, makers: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+        """For each candidate its part of its maker's share of the slots, the same for all of a maker."""
+        found = np.zeros(len(makers))
+        for maker, share in self.shares.items():
+            of = makers == maker
+            if of.any():
+                found[of] = share / np.count_nonzero(of)
+        return found
+
+    def _chosen(self, pool: Pool, slot: Drawn) -> Chosen:
+        at = slot.at
+        place, row, worth = int(pool.places[at]), int(pool.options.row[at]), float(pool.options.worth[at])
+        score = worth if worth == worth else float(pool.scores[at])
+        return Chosen(place, score, REASONS[pool.reasons[at]], terms(self.view, place, row), slot.propensity)
+
+    def _named(self) -> dict[str, list[Refusal]]:
+        places = list(self.refused)
+        cards = self.view.shop.cards(places) if places else []
+        named = {card["item_id"]: self.refused[place] for place, card in zip(places, cards, strict=True)}
+        if self.explain and self.wanted is not None and self.ask.candidates is not None:
+            unknown = (item for item, place in zip(self.ask.candidates, self.wanted, strict=True) if place < 0)
+            named.update({item: [Refusal.UNKNOWN_ITEM] for item in unknown})
+        return named
+
+    def _fallback(self, levels: list[int]) -> str | None:
+        names = [self.parts[level].level for level in sorted(levels)]
+        ask = self.ask
+        if not names:
+            return Why.NOTHING_ALLOWED
+        own = OWN in names
+        other = next((name for name in names if name not in (OWN, NEWCOMERS)), None)
+        if own and other is None:
+            return None if len(names) >= ask.count else f"{Why.TOO_FEW}:shopper"
+        if own:
+            why = Why.TOO_FEW
+        elif ask.shopper_id is None:
+            why = Why.UNSURE if ask.unsure else Why.ANONYMOUS
+        elif not self.personal:
+            why = Why.QUIET if self.quiet else Why.HOLDOUT
+        else:
+            why = Why.NO_MODEL if self.view.model_version == NO_MODEL else Why.UNKNOWN_SHOPPER
+        other = other or NEWCOMERS
+        return f"{why}:{_NAMES.get(other, other)}"
 
 
-def _chosen(view: Reads, ask: Ask, now: datetime, place: int, score: float, reason: int) -> Chosen:
-    base, offers = int(view.shop.prices[place]), view.shop.offers(place)
-    return Chosen(place, score, REASONS[reason], terms(base, offers, ask.store_id, now), base, offers)
+def terms(view: Reads, place: int, row: int) -> Terms:
+    """What an item costs with the offer of this row, NO_OFFER: without."""
+    base = int(view.shop.prices[place])
+    usual = None if base == UNKNOWN_PRICE else base
+    if row == NO_OFFER:
+        return Terms(None, usual, None)
+    offer = view.shop.offers.offer(row)
+    if not offer.discount or usual is None:
+        return Terms(offer, usual, None)
+    return Terms(offer, int(view.shop.offers.rows[row]["price"]), usual)
 
 
-def _levels(
-    view: Reads, ask: Ask, wanted: npt.NDArray[np.int32] | None, live: Ranked | None
-) -> Iterator[tuple[str, Ranked]]:
-    if ask.shopper_id is not None:
-        yield OWN, view.candidates(ask.shopper_id) if live is None else live
-    for level in _LEVELS:
-        yield level, view.shop.popular(level, ask.store_id)
-    if wanted is not None:
-        known = wanted[wanted >= 0]
-        code = REASONS.index(Reason.REQUESTED)
-        yield REQUESTED, Ranked(known, np.zeros(len(known), np.float32), np.full(len(known), code, np.uint8))
-        return
-    held = view.shop.in_stock(ask.store_id)
-    everything = np.arange(view.shop.size, dtype=np.int32) if held is None else held
-    code = REASONS.index(Reason.IN_ASSORTMENT)
-    for start in range(0, len(everything), _BLOCK):
-        block = everything[start : start + _BLOCK]
-        yield _ASSORTMENT, Ranked(block, np.zeros(len(block), np.float32), np.full(len(block), code, np.uint8))
+def _plain(items: npt.NDArray[np.int32], reason: Reason) -> Ranked:
+    """Candidates of whom no list tells a score."""
+    return Ranked(items, np.zeros(len(items), np.float32), np.full(len(items), REASONS.index(reason), np.uint8))
+
+
+def _unknown(count: int) -> npt.NDArray[np.float16]:
+    return np.full((count, ODDS), np.nan, np.float16)
 
 
 def _fresh(
@@ -203,29 +449,3 @@ def _note(
     for code, hit in codes.items():
         for place in places[hit]:
             refused.setdefault(int(place), []).append(code)
-
-
-def _named(
-    view: Reads, ask: Ask, wanted: npt.NDArray[np.int32] | None, refused: dict[int, list[Refusal]]
-) -> dict[str, list[Refusal]]:
-    places = list(refused)
-    named = {card["item_id"]: refused[place] for place, card in zip(places, view.shop.cards(places), strict=True)}
-    if wanted is not None and ask.candidates is not None:
-        unknown = (item for item, place in zip(ask.candidates, wanted, strict=True) if place < 0)
-        named.update({item: [Refusal.UNKNOWN_ITEM] for item in unknown})
-    return named
-
-
-def _fallback(view: Reads, ask: Ask, levels: list[str]) -> str | None:
-    if not levels:
-        return Why.NOTHING_ALLOWED
-    other = next((level for level in levels if level != OWN), None)
-    if other is None:
-        return None if len(levels) >= ask.count else f"{Why.TOO_FEW}:shopper"
-    if levels[0] == OWN:
-        why = Why.TOO_FEW
-    elif ask.shopper_id is None:
-        why = Why.UNSURE if ask.unsure else Why.ANONYMOUS
-    else:
-        why = Why.NO_MODEL if view.model_version == NO_MODEL else Why.UNKNOWN_SHOPPER
-    return f"{why}:{_NAMES.get(other, other)}"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
@@ -13,7 +11,6 @@ import numpy.typing as npt
 
 from pipelines.offers.facts import NOTHING, Facts
 from pipelines.offers.view import Reads
-from pipelines.shop_offers import UNKNOWN_PRICE, Offer, discounted
 from pipelines.shop_snapshot import AGE_RESTRICTED, NEVER, SENSITIVE
 
 Placement = Literal["entrance", "aisle", "checkout", "phone"]
@@ -73,30 +70,3 @@ def refusals(view: Reads, places: npt.NDArray[np.int32], setting: Setting) -> di
         at = np.minimum(np.searchsorted(stocked, places), max(0, len(stocked) - 1))
         found[Refusal.OUT_OF_STOCK] = stocked[at] != places if len(stocked) else np.ones(len(places), bool)
     return found
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What an item costs here and now: minor units; `was` only while a discount runs, None price: not known."""
-
-    offer: Offer | None
-    price: int | None
-    was: int | None
-
-
-def terms(base: int, offers: Sequence[Offer], store_id: str | None, now: datetime) -> Terms:
-    """An item's best running offer and its price: the deepest discount that keeps the offer's floor price.
-
-    `base` is the usual price or UNKNOWN_PRICE, `offers` are the item's, the deepest discount first. An offer with a
-    floor is not shown where the price is unknown: nobody could say that it holds.
-    """
-    usual = None if base == UNKNOWN_PRICE else base
-    for offer in offers:
-        if not offer.runs(now, store_id):
-            continue
-        price, was = usual, None
-        if offer.discount and usual is not None:
-            price, was = discounted(usual, offer.discount), usual
-        if offer.floor is None or (price is not None and price >= offer.floor):
-            return Terms(offer, price, was)
-    return Terms(None, usual, None)

@@ -28,6 +28,8 @@ class Facts:
         shadow: of each campaign with a budget the price of one unit of its money now; 0: it is not scarce, inf: spent.
         holdout: the shopper never gets personal offers.
         variants: of each experiment that counts here the variant the shopper is in.
+        exposure: by maker code the least share of the slots that is a new maker's by right; None: of all that joined
+            of late the share of the settings.
     """
 
     held: Mapping[int, tuple[int, bool]] = field(default_factory=dict)
@@ -38,6 +40,7 @@ class Facts:
     shadow: Mapping[str, float] = field(default_factory=dict)
     holdout: bool = False
     variants: Mapping[str, str] = field(default_factory=dict)
+    exposure: Mapping[int, float] | None = None
 
     def told(self) -> dict[str, Any]:
         """As JSON values, without what is not known; `read_facts` reads them."""
@@ -52,7 +55,8 @@ class Facts:
             "holdout": self.holdout,
             "variants": dict(self.variants),
         }
-        return {key: value for key, value in made.items() if value}
+        known = {key: value for key, value in made.items() if value}
+        return known if self.exposure is None else known | {"exposure": list(map(list, self.exposure.items()))}
 
 
 NOTHING = Facts()
@@ -69,4 +73,5 @@ def read_facts(told: Mapping[str, Any]) -> Facts:
         shadow={name: math.inf if price is None else price for name, price in told.get("shadow", {}).items()},
         holdout=bool(told.get("holdout", False)),
         variants=dict(told.get("variants", {})),
+        exposure=dict(told["exposure"]) if "exposure" in told else None,
     )

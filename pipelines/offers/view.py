@@ -13,7 +13,7 @@ from configs.home import Home
 from pipelines import snapshot
 from pipelines.offers.fold import FoldIn
 from pipelines.packed import NOBODY, Ranked
-from pipelines.shop_offers import Offer
+from pipelines.shop_offers import ShopOffers
 from pipelines.shop_snapshot import Shop
 from pipelines.slates_snapshot import MODEL, Slates
 
@@ -71,16 +71,18 @@ class ShopReads(Protocol):
         """At least the `item_id` of each."""
         ...
 
-    def offers(self, position: int) -> Sequence[Offer]:
-        """Offers of an item, the deepest discount first, whether they run or not."""
+    @property
+    def joined(self) -> npt.NDArray[np.int64]:
+        """When each maker, by its code, joined: microseconds since 1970 (UTC); -1: nobody says."""
+        ...
+
+    @property
+    def offers(self) -> ShopOffers:
+        """All offers, whether they run or not."""
         ...
 
     def in_stock(self, store_id: str | None) -> npt.NDArray[np.int32] | None:
         """Sorted positions of what is in stock; None: the rule is off."""
-        ...
-
-    def popular(self, level: str, store_id: str | None) -> Ranked:
-        """Best-sellers of a level."""
         ...
 
 
@@ -99,6 +101,10 @@ class Reads(Protocol):
 
     def candidates(self, shopper_id: str) -> Ranked:
         """A shopper's candidates as positions in the shop, best first, whatever made them."""
+        ...
+
+    def popular(self, level: str, store_id: str | None) -> Ranked:
+        """Best-sellers of `home` (the neighbourhood), `store` or `chain`."""
         ...
 
 
@@ -130,6 +136,10 @@ class View:
         own = self.slates.candidates(shopper_id)
         places = self.to_shop[own.items]
         return Ranked(places, own.scores, own.reasons, own.odds).take(places >= 0)
+
+    def popular(self, level: str, store_id: str | None) -> Ranked:
+        """Best-sellers of a level."""
+        return self.shop.popular(level, store_id)
 
     def close(self) -> None:
         """Let the files go."""

@@ -36,7 +36,9 @@ def test_a_known_shopper_gets_their_own_slate_in_the_documented_form(client: htt
     assert (slate.fallback, slate.model_version, slate.stock_rule) == (None, "1", "on")
     assert [item.rank for item in slate.items] == [1, 2, 3, 4, 5]
     assert len({item.item_id for item in slate.items}) == 5
-    assert all(item.propensity == 1.0 and item.reason == Reason.BOUGHT_BEFORE for item in slate.items)
+    assert all(0 < item.propensity < 1 for item in slate.items)
+    shown = [item for item in slate.items if item.propensity > 0.5]
+    assert shown and all(item.reason == Reason.BOUGHT_BEFORE for item in shown), "what was not drawn is the best"
     assert answer.json()["took_ms"] >= 0 and slate.recommendation_id and slate.policy_version
 
 

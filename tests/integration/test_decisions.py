@@ -91,8 +91,11 @@ def test_what_was_served_is_decided_again_bit_for_bit_also_after_the_shop_has_ch
         assert again.agrees, again.why
         assert again.fallback == answer["fallback"]
         told = [(one["item_id"], one["score"], one["reason"], one["offer"]["price"], one["offer"]["was"],
-                 one["offer"]["offer_id"]) for one in answer["items"]]  # fmt: skip
-        assert [(item, round(score, 6), reason, *rest) for item, score, reason, *rest, _ in again.items] == told
+                 one["offer"]["offer_id"], one["propensity"]) for one in answer["items"]]  # fmt: skip
+        assert [
+            (item, round(score, 6), reason, *rest, round(propensity, 6))
+            for item, score, reason, *rest, _, propensity in again.items
+        ] == told
         if answer.get("refused") is not None:
             assert record.answer["refused"] == {one["item_id"]: one["codes"] for one in answer["refused"]}
 
@@ -145,7 +148,12 @@ def test_the_chain_from_a_slate_to_a_purchase_is_told_by_the_command(
     first, second, _ = (item["led_to"] for item in told["items"])
     assert first["scan_time"] and not first["tap_time"] and first["quantity"] == 0
     assert second["tap_time"] and second["purchase_time"] and (second["quantity"], second["revenue"]) == (2, 250)
-    assert told["saw"][0]["level"] == "shopper" and told["saw"][0]["best"][0]["item_id"] == shown[0]
+    assert told["saw"][0]["level"] == "shopper" and len(told["slots"]) == len(shown)
+    could = [one["item_id"] for one in told["could"]]
+    for rank, (item, slot) in enumerate(zip(told["items"], told["slots"], strict=True)):
+        assert sum(slot["propensities"]) == pytest.approx(1) and slot["could"] >= len(shown) - rank
+        assert slot["propensities"][could.index(item["item_id"])] == item["propensity"]
+    assert {one["item_id"]: one["codes"] for one in told["refused"]}.keys().isdisjoint(could)
     late = END + timedelta(hours=1)
     ingest_events(waiting, shop.paths, clock=FixedClock(late), settings=shop)  # in the lake it is the same
     out = shop.home / "attributed.parquet"

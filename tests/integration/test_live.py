@@ -31,7 +31,8 @@ SNACKS = [item for number, item in enumerate(ITEMS) if CATEGORIES[number % 5].st
 def shop_with(folder: Path, recommender: str) -> Settings:
     write_small_shop(folder / "shop", purchases=700)
     (folder / "shop" / "contents.csv").write_text(f"content_id,title,item_ids\nfilm-1,Crisps,{'|'.join(SNACKS[:6])}\n")
-    settings = ingest_shop(folder / "shop", folder / "home", live_deadline_ms=5000)
+    (folder / "policy.yaml").write_text("maker_cap: 30\n")  # seven makers make slates of thirty here
+    settings = ingest_shop(folder / "shop", folder / "home", live_deadline_ms=5000, policy=folder / "policy.yaml")
     publish_slates(settings, recommender=recommender, item_content=("category",))
     return settings
 

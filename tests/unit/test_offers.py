@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.errors import FacingsError
+from configs.policy import PolicySettings
 from pipelines import snapshot
 from pipelines.offers.claims import Claim, Claims
 from pipelines.offers.decide import Ask, decide, fallbacks, probable
@@ -121,7 +122,7 @@ def test_sensitive_items_are_never_shown_to_a_known_shopper(view: View) -> None:
 def test_when_best_sellers_are_used_up_whatever_the_store_has_fills_the_slate(view: View) -> None:
     sold = [item for item in ITEMS if item != NEVER_SOLD]
     assert decide(view, Ask("phone", "s1", 5, exclude=sold), END).fallback == "nothing_allowed"  # it is FUEL
-    slate = decide(view, Ask("phone", "s1", 100), END)
+    slate = decide(view, Ask("phone", "s1", 100), END, policy=PolicySettings(maker_cap=100))
     stocked = {item for number, item in enumerate(ITEMS) if item != SOLD_OUT and number % 5 != 4}
     assert {card["item_id"] for card in view.shop.cards([one.place for one in slate.items])} == stocked
     assert slate.fallback in fallbacks()

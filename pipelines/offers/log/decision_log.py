@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from configs.clock import Clock
-from pipelines.offers.decide import Ask, Looked, Slate
+from pipelines.offers.decide import Ask, Slate
 from pipelines.offers.log.record import Asked, part_of, record
 from pipelines.offers.view import View
 from state.decisions import PartKey, Row, append_decisions, erase_decisions, part_day, prune_decisions, read_decision
@@ -69,7 +69,7 @@ class DecisionLog:
         self._engine, self._key, self._clock, self._count = engine, key, clock, count
         self._keep, self._forgotten, self._capacity = timedelta(days=keep_days), forgotten, capacity
         self._waiting: deque[_Noted] = deque()
-        # (snapshot, level, where, how many) → the key of a part that was noted; ids of snapshots name their content
+        # What names a part within this process → its key, once it was noted; ids of snapshots name their content.
         self._known: dict[tuple[Any, ...], PartKey] = {}
         self._noted, self._stopping, self._idle = threading.Event(), threading.Event(), threading.Event()
         self._idle.set()
@@ -88,12 +88,9 @@ class DecisionLog:
                 return
             new: list[tuple[PartKey, bytes]] = []
             shopper = None if ask.shopper_id is None else pseudonym(ask.shopper_id, self._key)
-            blocks = 0
+            found: list[tuple[tuple[Any, ...], PartKey]] = []
 
-            def shared(looked: Looked, content: Callable[[], bytes]) -> PartKey:
-                nonlocal blocks
-                blocks += 1
-                name = (view.shop_id, looked.level, ask.store_id, blocks)
+            def shared(name: tuple[Any, ...], content: Callable[[], bytes]) -> PartKey:
                 key = self._known.get(name)
                 if key is None or key[0] != part_day(asked.now):
                     body = content()
@@ -102,7 +99,6 @@ class DecisionLog:
                     found.append((name, key))
                 return key
 
-            found: list[tuple[tuple[Any, ...], PartKey]] = []
             row = record(asked, view, ask, slate, item_ids, shopper=shopper, shared=shared)
             self._waiting.append(_Noted(row, new))
             self._idle.clear()  # after it: the thread sets it again once it has seen the row

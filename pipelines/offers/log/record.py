@@ -1,15 +1,16 @@
 """A decision's record: what was asked, answered and read, small enough to keep for each, whole enough to decide again.
 
-What a decision reads of the shop is kept by value, not as a reference to a snapshot: snapshots come and go with every
-ingest, and a record of a month ago is still exact. The shopper's own candidates lie in the record itself; what many
-decisions read alike (best-sellers of a store, with stock and flags) is kept once a day under the digest of its content.
+What a decision reads is kept by value, not as a reference to a snapshot: snapshots come and go with every ingest, and a
+record of a month ago is still exact. The shopper's own candidates and the facts of the moment lie in the record itself;
+what many decisions read alike (the shop's arrays, a store's stock, best-sellers, the policy's settings) is kept once a
+day under the digest of its content.
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,17 +19,25 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from configs.errors import FacingsError
-from pipelines.offers.decide import OWN, POLICY_VERSION, REQUESTED, Ask, Chosen, Looked, Slate
+from pipelines.offers.decide import BEST_SELLERS, OWN, POLICY_VERSION, Ask, Chosen, Slate
 from pipelines.offers.view import View
-from pipelines.packed import NOBODY, Ranked, pack, unpack
-from pipelines.shop_offers import UNKNOWN_PRICE, Offer
+from pipelines.packed import pack
 from state.decisions import PartKey, Row, part_day
 
-FORMAT = 1
-_LENGTH = struct.Struct("<I")
-_STOCKED, _NO_RULE = 1, 0
-_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)  # exact, as no float is
+FORMAT = 2
+LENGTH = struct.Struct("<I")
+EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)  # exact, as no float is
+# The arrays of a shop as a decision reads them, in the order of its part, and their types.
+ARRAYS = {
+    "prices": "<i8",
+    "costs": "<i8",
+    "flags": "|u1",
+    "makers": "<i4",
+    "brands": "<i4",
+    "categories": "<i4",
+}
+Shared = Callable[[tuple[Any, ...], Callable[[], bytes]], PartKey]
+"""Is given what names a part within this process and what makes its bytes; returns the key under which it is kept."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +51,8 @@ class Asked:
     live: bool = False
 
 
-# ---------------------------------------------------------------------- writing
-
-
 def record(
-    asked: Asked,
-    view: View,
-    ask: Ask,
-    slate: Slate,
-    item_ids: Sequence[str],
-    *,
-    shopper: str | None,
-    shared: Callable[[Looked, Callable[[], bytes]], PartKey],
+    asked: Asked, view: View, ask: Ask, slate: Slate, item_ids: Sequence[str], *, shopper: str | None, shared: Shared
 ) -> Row:
     """Make the row of a decision that was just made on `view`.
 
@@ -64,31 +63,37 @@ def record(
         slate: what was decided.
         item_ids: of the slate's items.
         shopper: keyed hash of ask.shopper_id.
-        shared: is given a level that others read alike and what makes its bytes; returns the key of its part.
+        shared: keeps what others read alike.
     """
-    blobs: list[bytes] = []
+    shop, own = view.shop, b""
     levels: list[list[Any]] = []
     for looked in slate.looked:
-        if looked.level in (OWN, REQUESTED):
-            content = _level(view, looked.ranked, ask.store_id)
-            blobs.append(content)
-            levels.append([looked.level, len(content)])
-        else:
-            ranked = looked.ranked
-            levels.append([looked.level, *shared(looked, lambda ranked=ranked: _level(view, ranked, ask.store_id))])  # type: ignore[misc]
+        ranked = looked.ranked
+        if looked.level == OWN:
+            own = pack(ranked)
+            levels.append([OWN, len(own)])
+        elif looked.level in BEST_SELLERS:  # of the other levels the shop's arrays tell the candidates
+            name = (view.shop_id, view.slates_id, looked.level, ask.store_id)
+            levels.append([looked.level, *shared(name, lambda ranked=ranked: pack(ranked))])  # type: ignore[misc]
+    stocked = shop.in_stock(ask.store_id)
     seen: dict[str, Any] = {
         "format": FORMAT,
         "levels": levels,
-        "size": view.shop.size,
+        "shop": shared((view.shop_id,), lambda: _shop(view)),
+        "policy": shared((slate.policy,), lambda: slate.policy.model_dump_json().encode()),
+        "seed": slate.seed,
+        "facts": slate.facts.told(),
         "unsure": ask.unsure,
-        "terms": [
-            [one.place, one.base, list(one.offers)] if one.offers else [one.place, one.base] for one in slate.items
-        ],
+        "places": [one.place for one in slate.items],
     }
+    if stocked is not None:
+        seen["stock"] = shared((view.shop_id, "stock", ask.store_id), lambda: _stock(shop.size, stocked))
     if ask.exclude:
-        seen["exclude"] = [list(ask.exclude), view.shop.positions(list(ask.exclude)).tolist()]
+        seen["exclude"] = [list(ask.exclude), shop.positions(list(ask.exclude)).tolist()]
     if ask.candidates is not None:
-        seen["candidates"] = [list(ask.candidates), view.shop.positions(list(ask.candidates)).tolist()]
+        seen["candidates"] = [list(ask.candidates), shop.positions(list(ask.candidates)).tolist()]
+    if ask.categories:
+        seen["categories"] = list(ask.categories)
     if asked.explain:
         seen["explain"] = True
         seen["names"] = _names(view, slate)
@@ -101,7 +106,7 @@ def record(
         "policy_version": POLICY_VERSION,
         "shop": view.shop_id,
         "slates": view.slates_id,
-        "items": [_told(item, one) for item, one in zip(item_ids, slate.items, strict=True)],
+        "items": [tell(item, one) for item, one in zip(item_ids, slate.items, strict=True)],
         "fallback": slate.fallback,
         "live": asked.live,
     }
@@ -110,15 +115,15 @@ def record(
     head = orjson.dumps(seen)
     return Row(
         asked.recommendation_id,
-        (asked.now - _EPOCH) // _MICROSECOND,
+        (asked.now - EPOCH) // MICROSECOND,
         shopper,
         orjson.dumps(answer),
-        b"".join([_LENGTH.pack(len(head)), head, *blobs]),
+        b"".join([LENGTH.pack(len(head)), head, own]),
     )
 
 
-def _told(item_id: str, one: Chosen) -> list[Any]:
-    """An item as it was decided: id, score, reason, price and usual price before a discount, offer, discount."""
+def tell(item_id: str, one: Chosen) -> list[Any]:
+    """An item as it was decided: id, score, reason, price, price before a discount, offer, discount, propensity."""
     offer = one.terms.offer
     return [
         item_id,
@@ -128,7 +133,36 @@ def _told(item_id: str, one: Chosen) -> list[Any]:
         one.terms.was,
         None if offer is None else offer.offer_id,
         None if offer is None else offer.discount,
+        one.propensity,
     ]
+
+
+def told(slate: Slate, item_ids: Sequence[str]) -> dict[str, Any]:
+    """What a slate answers, in the shape and through the encoding in which records keep it."""
+    items = [tell(item, one) for item, one in zip(item_ids, slate.items, strict=True)]
+    answer: dict[str, Any] = orjson.loads(orjson.dumps({"items": items, "fallback": slate.fallback}))
+    return answer
+
+
+def part_of(content: bytes, now: datetime) -> PartKey:
+    """The key under which a part is kept on the day of `now`."""
+    return part_day(now), hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _shop(view: View) -> bytes:
+    """The shop's arrays: a head in JSON, the arrays of ARRAYS, when the makers joined, the rows of the offers."""
+    shop = view.shop
+    head = orjson.dumps({"size": shop.size, "names": shop.names, "offers": list(shop.offers.names)})
+    arrays = [np.ascontiguousarray(getattr(shop, name), kind).tobytes() for name, kind in ARRAYS.items()]
+    joined = np.ascontiguousarray(shop.joined, "<i8").tobytes()
+    return b"".join([LENGTH.pack(len(head)), head, *arrays, joined, shop.offers.rows.tobytes()])
+
+
+def _stock(size: int, stocked: npt.NDArray[np.int32]) -> bytes:
+    """What a store has, one bit for each item of the shop."""
+    held = np.zeros(size, bool)
+    held[stocked] = True
+    return LENGTH.pack(size) + np.packbits(held).tobytes()
 
 
 def _names(view: View, slate: Slate) -> list[list[Any]]:
@@ -138,176 +172,3 @@ def _names(view: View, slate: Slate) -> list[list[Any]]:
     cards = view.shop.cards(places.tolist())
     pairs = zip(places.tolist(), (card["item_id"] for card in cards), strict=True)
     return [[place, name] for place, name in pairs if name in refused]
-
-
-def _level(view: View, ranked: Ranked, store_id: str | None) -> bytes:
-    """Candidates with what the shop says of each: 8 bytes, one of flags, and one bit whether it is in stock."""
-    stocked = view.shop.in_stock(store_id)
-    if stocked is None:
-        rule, held = _NO_RULE, b""
-    else:
-        at = np.minimum(np.searchsorted(stocked, ranked.items), max(0, len(stocked) - 1))
-        hit = stocked[at] == ranked.items if len(stocked) else np.zeros(len(ranked), bool)
-        rule, held = _STOCKED, np.packbits(hit).tobytes()
-    return b"".join(
-        [bytes([rule]), _LENGTH.pack(len(ranked)), pack(ranked), view.shop.flags[ranked.items].tobytes(), held]
-    )
-
-
-def part_of(content: bytes, now: datetime) -> PartKey:
-    """The key under which a part is kept on the day of `now`."""
-    return part_day(now), hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-# ---------------------------------------------------------------------- reading
-
-
-@dataclass(frozen=True)
-class Record:
-    """A decision, read again.
-
-    Attributes:
-        asked: its id and moment.
-        ask: what was asked; the shopper by the keyed hash.
-        answer: what was answered, as `record` told it.
-        reads: what it saw, in the shape of a view.
-        looked: the candidates, level by level.
-        places: [position, usual price, offers if any] of the slate's items, in its order.
-    """
-
-    asked: Asked
-    ask: Ask
-    answer: dict[str, Any]
-    reads: Recorded
-    looked: tuple[Looked, ...]
-    places: list[list[Any]]
-
-
-def read_record(row: Row, fetch: Callable[[Sequence[PartKey]], Mapping[PartKey, bytes]]) -> Record:
-    """Read a row; `fetch` returns parts by their keys.
-
-    Raises:
-        FacingsError: it was written by another version, or a part of it is gone.
-    """
-    (length,) = _LENGTH.unpack_from(row.seen)
-    seen = orjson.loads(row.seen[4 : 4 + length])
-    if seen["format"] != FORMAT:
-        raise FacingsError("This decision was logged by another version of Facings, which can read it.")
-    keys = [(level[1], level[2]) for level in seen["levels"] if len(level) == 3]
-    parts = fetch(keys) if keys else {}
-    if any(key not in parts for key in keys):
-        raise FacingsError("A part of what this decision saw was not kept: the log could not be written at the time.")
-    at = 4 + length
-    looked, shop = [], RecordedShop(seen)
-    for level in seen["levels"]:
-        if len(level) == 3:
-            content = parts[level[1], level[2]]
-        else:
-            content, at = row.seen[at : at + level[1]], at + level[1]
-        looked.append(Looked(level[0], shop.take(level[0], content)))
-    shop.seal()
-    answer = orjson.loads(row.answer)
-    asked = Asked(
-        row.recommendation_id,
-        _EPOCH + row.decided_at * _MICROSECOND,
-        seen.get("explain", False),
-        answer["screen_id"],
-        answer["live"],
-    )
-    ask = Ask(
-        answer["placement"],
-        answer["store_id"],
-        answer["count"],
-        row.shopper,
-        seen["unsure"],
-        seen["exclude"][0] if "exclude" in seen else (),
-        seen["candidates"][0] if "candidates" in seen else None,
-    )
-    own = next((one.ranked for one in looked if one.level == OWN), NOBODY)
-    return Record(asked, ask, answer, Recorded(shop, answer["model_version"], own), tuple(looked), seen["terms"])
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """What a decision read, in the shape of a view (`pipelines.offers.view.Reads`)."""
-
-    shop: RecordedShop
-    model_version: str
-    own: Ranked
-
-    def candidates(self, shopper_id: str) -> Ranked:
-        """The candidates that the one shopper of this decision had."""
-        return self.own
-
-
-class RecordedShop:
-    """What a decision read of the shop; of everything else it says nothing."""
-
-    def __init__(self, seen: Mapping[str, Any]) -> None:
-        self.size = int(seen["size"])
-        self.flags = np.zeros(self.size, np.uint8)
-        self.prices = np.zeros(self.size, np.int64)
-        self.costs = np.full(self.size, UNKNOWN_PRICE, np.int64)
-        self.makers = self.brands = self.categories = np.full(self.size, -1, np.int32)
-        self.names: dict[str, list[str]] = {"makers": [], "brands": [], "categories": []}
-        self._offers: dict[int, list[Offer]] = {}
-        for place, base, *offers in seen["terms"]:
-            self.prices[place] = base
-            self._offers[place] = [_offer(one) for one in (offers[0] if offers else [])]
-        self._places = {
-            name: place
-            for key in ("exclude", "candidates")
-            for name, place in zip(*seen.get(key, ([], [])), strict=True)
-        }
-        self._names = dict(seen.get("names", ()))
-        self._popular: dict[str, Ranked] = {}
-        self._held: list[npt.NDArray[np.int32]] = []
-        self._stock: npt.NDArray[np.int32] | None = None
-
-    def take(self, level: str, content: bytes) -> Ranked:
-        """Take a level in, and return its candidates."""
-        rule = content[0]
-        (count,) = _LENGTH.unpack_from(content, 1)
-        ranked = unpack(content[5 : 5 + 8 * count])
-        self.flags[ranked.items] = np.frombuffer(content, np.uint8, count, 5 + 8 * count)
-        if rule == _STOCKED:
-            bits = np.unpackbits(np.frombuffer(content, np.uint8, -1, 5 + 9 * count), count=count)
-            self._held.append(ranked.items[bits.astype(bool)])
-        self._popular[level] = ranked
-        return ranked
-
-    def seal(self) -> None:
-        """All levels are in."""
-        if self._held:
-            self._stock = np.unique(np.concatenate(self._held)).astype(np.int32)
-
-    def positions(self, item_ids: list[str]) -> npt.NDArray[np.int32]:
-        """Positions of the items that the request named."""
-        return np.array([self._places[item] for item in item_ids], dtype=np.int32)
-
-    def cards(self, positions: list[int]) -> list[dict[str, Any]]:
-        """Ids of the places that an explanation named."""
-        return [{"item_id": self._names[place]} for place in positions]
-
-    def offers(self, position: int) -> list[Offer]:
-        """Offers of an item that was shown."""
-        return self._offers.get(position, [])
-
-    def in_stock(self, store_id: str | None) -> npt.NDArray[np.int32] | None:
-        """Of the items that were looked at, those in stock; None: the rule was off."""
-        return self._stock
-
-    def popular(self, level: str, store_id: str | None) -> Ranked:
-        """Best-sellers of a level that was looked at."""
-        return self._popular.get(level, NOBODY)
-
-
-def _offer(row: dict[str, Any]) -> Offer:
-    return Offer(**{**row, "stores": None if row["stores"] is None else tuple(row["stores"])})
-
-
-def told(slate: Slate, item_ids: Sequence[str]) -> dict[str, Any]:
-    """What a slate answers, in the shape and through the encoding in which records keep it."""
-    items = [_told(item, one) for item, one in zip(item_ids, slate.items, strict=True)]
-    answer: dict[str, Any] = orjson.loads(orjson.dumps({"items": items, "fallback": slate.fallback}))
-    return answer

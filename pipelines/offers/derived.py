@@ -1,0 +1,92 @@
+"""What follows from a shop's snapshot and is the same for every decision: made once for each, when first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+
+from features.live import micros
+from pipelines.offers.view import ShopReads
+from pipelines.shop_offers import UNKNOWN_PRICE, ShopOffers
+
+_DEPTH = 3  # of category paths, as far as likeness goes
+_MOST_FOCUSES = 1000
+_MOST_OF_A_MAKER = 32
+_DAY = 86_400_000_000
+
+
+class Derived:
+    """Lookups over one shop's arrays."""
+
+    def __init__(self, shop: ShopReads) -> None:
+        self._prices, self._joined, self._categories = shop.prices, shop.joined, shop.names["categories"]
+        self.paths = _paths(shop.names["categories"])
+        self._impulse: dict[float, float] = {}
+        self._focus: dict[tuple[str, ...], npt.NDArray[np.bool_]] = {}
+        order = np.argsort(shop.makers, kind="stable").astype(np.int32)
+        self._by_maker, self._makers = order, shop.makers[order]
+
+    def impulse(self, share: float) -> float:
+        """The price up to which goods are the cheapest `share` of the shop; minor units."""
+        if share not in self._impulse:
+            known = self._prices[self._prices != UNKNOWN_PRICE]
+            self._impulse[share] = float(np.quantile(known, share, method="higher")) if len(known) else np.inf
+        return self._impulse[share]
+
+    def focus(self, categories: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """For each category code, and at the end for no category, whether it is one of these or lies under one."""
+        key = tuple(categories)
+        if key not in self._focus:
+            wanted = [part for part in (_folded(category) for category in key) if part]
+            names = [_folded(name) for name in self._categories]
+            if len(self._focus) > _MOST_FOCUSES:  # callers may ask for anything
+                self._focus.clear()
+            self._focus[key] = np.array([any(name[: len(one)] == one for one in wanted) for name in names] + [False])
+        return self._focus[key]
+
+    def newcomers(self, now: datetime, days: int, share: float) -> dict[int, float]:
+        """By maker code the share of the slots that is a new maker's by right: who joined within so many days."""
+        joined, moment = self._joined, micros(now)
+        if not share or not len(joined):
+            return {}
+        return dict.fromkeys(np.flatnonzero((joined <= moment) & (joined > moment - days * _DAY)).tolist(), share)
+
+    def items_of(self, maker: int, turn: float) -> npt.NDArray[np.int32]:
+        """Items of a maker; of one with many a window of them that begins at `turn`, from 0 to 1."""
+        low, high = np.searchsorted(self._makers, [maker, maker + 1])
+        items = self._by_maker[low:high]
+        if len(items) <= _MOST_OF_A_MAKER:
+            return items
+        return np.take(items, np.arange(_MOST_OF_A_MAKER) + int(turn * len(items)), mode="wrap")
+
+
+# By a snapshot's offers: those who read it from records share that object, and nothing here holds it.
+_made: WeakKeyDictionary[ShopOffers, Derived] = WeakKeyDictionary()
+
+
+def derived(shop: ShopReads) -> Derived:
+    """The lookups of this shop."""
+    found = _made.get(shop.offers)
+    if found is None:
+        found = _made[shop.offers] = Derived(shop)
+    return found
+
+
+def _folded(path: str) -> tuple[str, ...]:
+    return tuple(part.strip().casefold() for part in path.split("/") if part.strip())
+
+
+def _paths(names: Sequence[str]) -> npt.NDArray[np.int32]:
+    """For each category code, and at the end for no category (-1), codes of the path's first levels; shape (n, 3)."""
+    codes: dict[tuple[str, ...], int] = {}
+    found = np.full((len(names) + 1, _DEPTH), -1, np.int32)
+    for row, name in enumerate(names):
+        path = _folded(name)
+        if path:
+            levels = [path[: min(level + 1, len(path))] for level in range(_DEPTH)]
+            found[row] = [codes.setdefault(level, len(codes)) for level in levels]
+    return found

@@ -1,0 +1,150 @@
+"""A slate, slot by slot: the best candidate that is not too like those before it, or one that is drawn.
+
+Candidates come in groups: the placement's own goods before others, the shopper's own before the neighbourhood's, what
+loses money last. Within a group the worth counts, less a part for likeness to what the slate holds already (maximal
+marginal relevance, the likeness taken from the worth as a factor, so that it weighs the same for cheap goods and dear
+ones). At most so many items of one maker are on a slate, whatever is drawn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from configs.policy import PolicySettings
+
+# Of what two goods have in common: the category's path counts half, maker and brand a quarter each.
+_BY_PATH, _BY_NAME = 0.5, 0.25
+_UNKNOWN = -1
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Goods:
+    """What a slate's rules know of candidates, all of one length n, the best group first and in it the best worth.
+
+    Attributes:
+        group: int64, ascending: a lower one goes first.
+        value: float64, what orders a group.
+        makers, brands: int32 codes; -1: not known.
+        paths: int32, shape (n, depth): codes of the category and those above it; -1: not known.
+        newcomers: float64, for each candidate the share of the slots that is its maker's by right.
+    """
+
+    group: npt.NDArray[np.int64]
+    value: npt.NDArray[np.float64]
+    makers: npt.NDArray[np.int32]
+    brands: npt.NDArray[np.int32]
+    paths: npt.NDArray[np.int32]
+    newcomers: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        """How many candidates there are."""
+        return len(self.group)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One slot.
+
+    Attributes:
+        at: the candidate that got it.
+        propensity: with which probability it did, given the slots before.
+        best: the candidate that gets it where nothing is drawn.
+        open: which candidates could get it.
+        exploring, newcomers: probabilities that it is drawn of all, and of new makers' items.
+    """
+
+    at: int
+    propensity: float
+    best: int
+    open: Mask
+    exploring: float
+    newcomers: float
+
+    def propensities(self, goods: Goods) -> npt.NDArray[np.float64]:
+        """Of each candidate the probability to get this slot, given the slots before; they sum to one."""
+        chances = self.open * (self.exploring / np.count_nonzero(self.open))
+        if self.newcomers:
+            weights = goods.newcomers * self.open
+            chances += weights * (self.newcomers / weights.sum())
+        chances[self.best] += 1.0 - self.exploring - self.newcomers
+        return chances
+
+
+def fill(goods: Goods, count: int, policy: PolicySettings, chance: npt.NDArray[np.float64]) -> list[Drawn]:
+    """Fill at most `count` slots.
+
+    Args:
+        goods: the candidates.
+        count: how many slots there are.
+        policy: the settings.
+        chance: two uniform numbers of [0, 1) for each slot, shape (count, 2).
+    """
+    total = len(goods)
+    left = np.ones(total, bool)
+    loss, likeness = policy.diversity * np.abs(goods.value), np.zeros(total)
+    edges = [*np.flatnonzero(np.r_[True, goods.group[1:] != goods.group[:-1]]).tolist(), total] if total else [0]
+    group, held, promised = 0, dict[int, int](), bool(goods.newcomers.any())
+    found: list[Drawn] = []
+    for first, second in chance[:count].tolist():
+        while group + 1 < len(edges) and not left[edges[group] : edges[group + 1]].any():
+            group += 1
+        if group + 1 >= len(edges):
+            break
+        part = slice(edges[group], edges[group + 1])
+        marginal = np.where(left[part], goods.value[part] - loss[part] * likeness[part], -np.inf)
+        best = edges[group] + int(marginal.argmax())
+        at, could = best, left.copy()
+        fresh = min(float(goods.newcomers[left].sum()), policy.newcomers_most) if promised else 0.0
+        fresh = min(fresh, 1.0 - policy.exploration)
+        if first < policy.exploration:
+            places = np.flatnonzero(left)
+            at = int(places[int(second * len(places))])
+        elif first < policy.exploration + fresh:
+            places = np.flatnonzero(goods.newcomers * left)
+            summed = np.cumsum(goods.newcomers[places])
+            at = int(places[min(int(np.searchsorted(summed, second * summed[-1], "right")), len(places) - 1)])
+        slot = Drawn(at, 0.0, best, could, policy.exploration, fresh)
+        found.append(Drawn(at, _chance(goods, slot), best, could, policy.exploration, fresh))
+        left[at] = False
+        maker = int(goods.makers[at])
+        if maker != _UNKNOWN:
+            held[maker] = held.get(maker, 0) + 1
+            if held[maker] >= policy.maker_cap:
+                left &= goods.makers != maker
+        if policy.diversity:
+            np.maximum(likeness, like(goods, at), out=likeness)
+    return found
+
+
+def like(goods: Goods, at: int) -> npt.NDArray[np.float64]:
+    """How alike each candidate is to one of them, from 0 to 1: its category's path, its maker, its brand."""
+    found = np.zeros(len(goods))
+    if goods.paths[at, 0] != _UNKNOWN:
+        found += (goods.paths == goods.paths[at]).mean(axis=1) * _BY_PATH
+    for codes in (goods.makers, goods.brands):
+        if codes[at] != _UNKNOWN:
+            found += (codes == codes[at]) * _BY_NAME
+    return found
+
+
+def fillable(makers: npt.NDArray[np.int32], cap: int) -> int:
+    """How many slots these candidates can fill with at most `cap` of each maker."""
+    known = makers[makers != _UNKNOWN]
+    if not len(known):
+        return len(makers)
+    return int(np.minimum(np.unique(known, return_counts=True)[1], cap).sum()) + len(makers) - len(known)
+
+
+def _chance(goods: Goods, slot: Drawn) -> float:
+    """The propensity of what got the slot."""
+    chance = slot.exploring / np.count_nonzero(slot.open)
+    if slot.newcomers:
+        weights = goods.newcomers * slot.open
+        chance += float(weights[slot.at]) * (slot.newcomers / float(weights.sum()))
+    if slot.at == slot.best:
+        chance += 1.0 - slot.exploring - slot.newcomers
+    return float(chance)

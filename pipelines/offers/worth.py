@@ -1,0 +1,94 @@
+"""What showing a candidate is worth, and at which of its running offers it is worth most, or at none.
+
+worth = expected incremental profit − the shadow price of the campaign's budget × what the discount gives away. Where
+the odds of a purchase or the cost are not known nothing can be said of a profit: then an item has its deepest allowed
+discount, and its place in its list ranks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from configs.policy import PolicySettings
+from pipelines.offers.value.odds import gain, spend
+from pipelines.offers.view import ShopReads
+from pipelines.shop_offers import UNKNOWN_PRICE
+
+NO_OFFER = -1
+
+
+@dataclass(frozen=True)
+class Options:
+    """What may be done with each of n candidates.
+
+    Attributes:
+        worth: float64 (n,), minor units, of the best option; nan where nobody can say.
+        row: int64 (n,), the offer of the best option; NO_OFFER: none.
+        plain: float64 (n,), the worth of showing it without an offer.
+        at, rows, worths: every other option: the candidate, the offer, its worth.
+    """
+
+    worth: npt.NDArray[np.float64]
+    row: npt.NDArray[np.int64]
+    plain: npt.NDArray[np.float64]
+    at: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+    worths: npt.NDArray[np.float64]
+
+
+def options(
+    shop: ShopReads,
+    places: npt.NDArray[np.int32],
+    odds: npt.NDArray[np.float16],
+    now: datetime,
+    store_id: str | None,
+    *,
+    shadow: Mapping[str, float],
+    policy: PolicySettings,
+) -> Options:
+    """Weigh every candidate with no offer and with each offer that it may have here and now.
+
+    An offer may be had if it runs, keeps its floor and the margin floor, and its campaign has money left.
+
+    Args:
+        shop: what is known of the items.
+        places: the candidates, shape (n,).
+        odds: of a purchase, shape (n, 4); nan: not known.
+        now, store_id: when and where.
+        shadow: by campaign the price of a unit of its money; inf: all is spent; a campaign that is not there: 0.
+        policy: the settings.
+    """
+    prices, costs = shop.prices[places], shop.costs[places]
+    plain = gain(odds, prices, costs)
+    best, row = plain.copy(), np.full(len(places), NO_OFFER, np.int64)
+    at, rows = shop.offers.running(places, now, store_id)
+    if not len(rows):
+        return Options(best, row, plain, at, rows, np.zeros(0))
+    told = shop.offers.rows[rows]
+    price, discount = told["price"], np.nan_to_num(told["discount"])
+    left, cost = price - costs[at], costs[at]
+    allowed = (discount == 0) | (cost == UNKNOWN_PRICE) | (left >= policy.margin_floor * price)
+    scarce = np.zeros(len(rows))
+    if shadow:
+        by_campaign = np.array([shadow.get(name, 0.0) for name in shop.offers.campaigns] + [0.0])  # the last: of none
+        scarce = by_campaign[told["campaign"]]
+        allowed &= scarce < np.inf
+    at, rows, price, discount, scarce = (part[allowed] for part in (at, rows, price, discount, scarce))
+    worths = gain(odds[at], prices[at], costs[at], discount)
+    if shadow:
+        worths = worths - scarce * spend(odds[at], prices[at], discount)
+    if len(at):
+        # Of one candidate the worth most first, then the smallest discount; where none can be told, as they lie.
+        known = worths == worths
+        order = np.lexsort((np.where(known, discount, 0.0), np.where(known, -worths, 0.0), at))
+        first = order[np.r_[True, at[order][1:] != at[order][:-1]]]
+        of = at[first]
+        told_so = worths[first] == worths[first]
+        better = (worths[first] > plain[of]) | ((discount[first] == 0) & (worths[first] >= plain[of])) | ~told_so
+        row[of[better]], best[of[better]] = rows[first[better]], worths[first[better]]
+    return Options(best, row, plain, at, rows, worths)
