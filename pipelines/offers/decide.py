@@ -22,9 +22,10 @@ from pipelines.offers.derived import derived
 from pipelines.offers.eligibility import Placement, Refusal, Setting, refusals
 from pipelines.offers.explore import NO_SEED, draws
 from pipelines.offers.facts import NOTHING, Facts
-from pipelines.offers.slate import Drawn, Goods, fill, fillable
+from pipelines.offers.pool import Part, Pool, joined
+from pipelines.offers.slate import Drawn, fill, fillable
 from pipelines.offers.view import NO_MODEL, Reads
-from pipelines.offers.worth import NO_OFFER, Options, options
+from pipelines.offers.worth import NO_OFFER, options
 from pipelines.packed import ODDS, REASONS, Ranked
 from pipelines.shop_offers import UNKNOWN_PRICE, Offer
 
@@ -116,28 +117,6 @@ class Looked:
 
 
 @dataclass(frozen=True)
-class Pool:
-    """All that could be shown, the best first: shapes (n,).
-
-    Attributes:
-        places: positions in the shop.
-        levels: indices into `names`.
-        names: the levels.
-        scores, reasons: as the candidate's list tells them.
-        options: what may be done with each, and what it is worth.
-        goods: what the slate's rules know of each.
-    """
-
-    places: npt.NDArray[np.int32]
-    levels: npt.NDArray[np.int64]
-    names: tuple[str, ...]
-    scores: npt.NDArray[np.float32]
-    reasons: npt.NDArray[np.uint8]
-    options: Options
-    goods: Goods
-
-
-@dataclass(frozen=True)
 class Slate:
     """The answer: items, best first, why it is not the shopper's own (None: it is), and what was refused.
 
@@ -194,23 +173,6 @@ def decide(
     return decision.slate()
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Allowed candidates of one level with what they are worth; shapes (n,).
-
-    `told`: the worth is known. `first`: the placement is for such goods.
-    """
-
-    level: str
-    places: npt.NDArray[np.int32]
-    scores: npt.NDArray[np.float32]
-    reasons: npt.NDArray[np.uint8]
-    options: Options
-    value: npt.NDArray[np.float64]
-    told: npt.NDArray[np.bool_]
-    first: npt.NDArray[np.bool_]
-
-
 class _Decision:
     """One decision under way: candidates are read and weighed until they fill the slate, then they get their places."""
 
@@ -229,7 +191,7 @@ class _Decision:
         self.focus = self.known.focus(ask.categories) if ask.categories else None
         self.seen = np.zeros(0, np.int32)
         self.looked: list[Looked] = []
-        self.parts: list[_Part] = []
+        self.parts: list[Part] = []
         self.refused: dict[int, list[Refusal]] = {}
 
     def read(self, live: Ranked | None) -> None:
@@ -254,7 +216,7 @@ class _Decision:
 
     def slate(self) -> Slate:
         """Place what was read."""
-        pool = self._pool()
+        pool = joined(self.view.shop, self.parts or [self._nothing()], self.known.paths, self.shares)
         slots = fill(pool.goods, self.ask.count, self.policy, self.chance)
         items = tuple(self._chosen(pool, slot) for slot in slots)
         fallback = self._fallback(pool.levels[[slot.at for slot in slots]].tolist())
@@ -293,7 +255,7 @@ class _Decision:
         if len(allowed) and not only_tell:
             self.parts.append(self._weighed(level, ranked, places[allowed], keep[allowed]))
 
-    def _weighed(self, level: str, ranked: Ranked, places: npt.NDArray[np.int32], keep: npt.NDArray[np.int64]) -> _Part:
+    def _weighed(self, level: str, ranked: Ranked, places: npt.NDArray[np.int32], keep: npt.NDArray[np.int64]) -> Part:
         shop, policy = self.view.shop, self.policy
         odds = _unknown(len(keep)) if ranked.odds is None else ranked.odds[keep]
         found = options(shop, places, odds, self.now, self.ask.store_id, shadow=self.facts.shadow, policy=policy)
@@ -306,7 +268,7 @@ class _Decision:
             first = (prices != UNKNOWN_PRICE) & (prices <= self.known.impulse(policy.impulse_share))
         else:
             first = np.ones(len(places), bool)
-        return _Part(level, places, ranked.scores[keep], ranked.reasons[keep], found, value, told, first)
+        return Part(level, places, ranked.scores[keep], ranked.reasons[keep], found, value, told, first)
 
     def _full(self, level: str) -> bool:
         """Whether what was read so far fills the slate; as far as best-sellers go, with what the placement is for."""
@@ -320,59 +282,9 @@ class _Decision:
         every = [part.places for part in self.parts]
         return sum(map(len, every)) >= count and fillable(makers[np.concatenate(every)], cap) >= count
 
-    def _pool(self) -> Pool:
-        shop, parts = self.view.shop, self.parts or [self._nothing()]
-        sizes = [len(part.places) for part in parts]
-        places = np.concatenate([part.places for part in parts])
-        levels = np.repeat(np.arange(len(parts)), sizes)
-        value = np.concatenate([part.value for part in parts])
-        told = np.concatenate([part.told for part in parts])
-        first = np.concatenate([part.first for part in parts])
-        # What loses money last; the placement's own goods before others; level by level; what is of known worth first.
-        group = (((value < 0) * 2 + ~first) * (len(parts) + 1) + levels) * 2 + ~told
-        order = np.lexsort((-value, group))  # stable: what is alike stays in the order of its list
-        place = np.empty(len(order), np.int64)
-        place[order] = np.arange(len(order))
-        starts = np.cumsum([0, *sizes])
-        makers = shop.makers[places[order]]
-        goods = Goods(
-            group[order],
-            value[order],
-            makers,
-            shop.brands[places[order]],
-            self.known.paths[shop.categories[places[order]]],
-            self._rights(makers),
-        )
-        found = [part.options for part in parts]
-        return Pool(
-            places[order],
-            levels[order],
-            tuple(part.level for part in parts),
-            np.concatenate([part.scores for part in parts])[order],
-            np.concatenate([part.reasons for part in parts])[order],
-            Options(
-                np.concatenate([one.worth for one in found])[order],
-                np.concatenate([one.row for one in found])[order],
-                np.concatenate([one.plain for one in found])[order],
-                place[np.concatenate([one.at + start for one, start in zip(found, starts, strict=False)])],
-                np.concatenate([one.rows for one in found]),
-                np.concatenate([one.worths for one in found]),
-            ),
-            goods,
-        )
-
-    def _nothing(self) -> _Part:
+    def _nothing(self) -> Part:
         none = np.zeros(0, np.int32)
         return self._weighed(ASSORTMENT, _plain(none, Reason.IN_ASSORTMENT), none, np.zeros(0, np.int64))
-
-    def _rights(self, makers: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
-        """For each candidate its part of its maker's share of the slots, the same for all of a maker."""
-        found = np.zeros(len(makers))
-        for maker, share in self.shares.items():
-            of = makers == maker
-            if of.any():
-                found[of] = share / np.count_nonzero(of)
-        return found
 
     def _chosen(self, pool: Pool, slot: Drawn) -> Chosen:
         at = slot.at
