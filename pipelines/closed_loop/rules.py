@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.offers.eligibility import Placement, Setting, refusals, terms
+from pipelines.offers.eligibility import Placement, Setting, refusals
 from pipelines.offers.view import View
 from pipelines.shop_snapshot import Shop
 from pipelines.simulation.draws import Array
@@ -73,12 +73,10 @@ class Rules:
     def _depths(self, store: int) -> Array:
         """The deepest discount that may be shown of each item, shape (items,); 0: none."""
         found = np.zeros(len(self.places))
-        for item in np.flatnonzero(self.places >= 0):
-            place = int(self.places[item])
-            offers = self._reads.shop.offers(place)
-            if offers:
-                told = terms(int(self._reads.shop.prices[place]), offers, self._town.names.stores[store], self._now)
-                found[item] = told.offer.discount or 0.0 if told.offer else 0.0
+        known = np.flatnonzero(self.places >= 0)
+        shop = self._reads.shop
+        at, rows = shop.offers.running(self.places[known], self._now, self._town.names.stores[store])
+        np.maximum.at(found, known[at], np.nan_to_num(shop.offers.rows["discount"][rows]))
         return found
 
 
