@@ -173,6 +173,33 @@ def decide(
     return decision.slate()
 
 
+def chances(
+    view: Reads,
+    ask: Ask,
+    now: datetime,
+    given: Sequence[int],
+    *,
+    facts: Facts = NOTHING,
+    policy: PolicySettings = DEFAULT,
+    seed: str = NO_SEED,
+    live: Ranked | None = None,
+) -> tuple[Pool, list[Drawn]]:
+    """With which probabilities the slots would be filled, where the slots before were filled as `given`.
+
+    Args:
+        view, ask, now, facts, policy, seed, live: as `decide`.
+        given: positions in the shop of what was shown, slot by slot.
+
+    Returns:
+        The candidates, and the slots with their propensities; fewer than `given` where the candidates are used up.
+    """
+    decision = _Decision(view, ask, now, facts, policy, seed, explain=False)
+    decision.read(live)
+    pool = decision.pool()
+    where = {place: at for at, place in enumerate(pool.places.tolist())}
+    return pool, fill(pool.goods, ask.count, policy, decision.chance, [where.get(place, -1) for place in given])
+
+
 class _Decision:
     """One decision under way: candidates are read and weighed until they fill the slate, then they get their places."""
 
@@ -214,9 +241,13 @@ class _Decision:
             items = np.concatenate([self.known.items_of(maker, turn) for maker in makers])
             self._take(NEWCOMERS, _plain(items, Reason.IN_ASSORTMENT), only_tell=False)
 
+    def pool(self) -> Pool:
+        """All that could be shown."""
+        return joined(self.view.shop, self.parts or [self._nothing()], self.known.paths, self.shares)
+
     def slate(self) -> Slate:
         """Place what was read."""
-        pool = joined(self.view.shop, self.parts or [self._nothing()], self.known.paths, self.shares)
+        pool = self.pool()
         slots = fill(pool.goods, self.ask.count, self.policy, self.chance)
         items = tuple(self._chosen(pool, slot) for slot in slots)
         fallback = self._fallback(pool.levels[[slot.at for slot in slots]].tolist())

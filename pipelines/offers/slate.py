@@ -8,6 +8,7 @@ ones). At most so many items of one maker are on a slate, whatever is drawn.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,7 +75,13 @@ class Drawn:
         return chances
 
 
-def fill(goods: Goods, count: int, policy: PolicySettings, chance: npt.NDArray[np.float64]) -> list[Drawn]:
+def fill(
+    goods: Goods,
+    count: int,
+    policy: PolicySettings,
+    chance: npt.NDArray[np.float64],
+    given: Sequence[int] | None = None,
+) -> list[Drawn]:
     """Fill at most `count` slots.
 
     Args:
@@ -82,6 +89,8 @@ def fill(goods: Goods, count: int, policy: PolicySettings, chance: npt.NDArray[n
         count: how many slots there are.
         policy: the settings.
         chance: two uniform numbers of [0, 1) for each slot, shape (count, 2).
+        given: what the slots got, whatever this policy would have drawn: to judge it by what another one showed; -1:
+            what is no candidate here.
     """
     total = len(goods)
     left = np.ones(total, bool)
@@ -89,7 +98,7 @@ def fill(goods: Goods, count: int, policy: PolicySettings, chance: npt.NDArray[n
     edges = [*np.flatnonzero(np.r_[True, goods.group[1:] != goods.group[:-1]]).tolist(), total] if total else [0]
     group, held, promised = 0, dict[int, int](), bool(goods.newcomers.any())
     found: list[Drawn] = []
-    for first, second in chance[:count].tolist():
+    for number, (first, second) in enumerate(chance[: count if given is None else len(given)].tolist()):
         while group + 1 < len(edges) and not left[edges[group] : edges[group + 1]].any():
             group += 1
         if group + 1 >= len(edges):
@@ -100,7 +109,9 @@ def fill(goods: Goods, count: int, policy: PolicySettings, chance: npt.NDArray[n
         at, could = best, left.copy()
         fresh = min(float(goods.newcomers[left].sum()), policy.newcomers_most) if promised else 0.0
         fresh = min(fresh, 1.0 - policy.exploration)
-        if first < policy.exploration:
+        if given is not None:
+            at = given[number]
+        elif first < policy.exploration:
             places = np.flatnonzero(left)
             at = int(places[int(second * len(places))])
         elif first < policy.exploration + fresh:
@@ -109,6 +120,8 @@ def fill(goods: Goods, count: int, policy: PolicySettings, chance: npt.NDArray[n
             at = int(places[min(int(np.searchsorted(summed, second * summed[-1], "right")), len(places) - 1)])
         slot = Drawn(at, 0.0, best, could, policy.exploration, fresh)
         found.append(Drawn(at, _chance(goods, slot), best, could, policy.exploration, fresh))
+        if at < 0:
+            continue
         left[at] = False
         maker = int(goods.makers[at])
         if maker != _UNKNOWN:
@@ -141,6 +154,8 @@ def fillable(makers: npt.NDArray[np.int32], cap: int) -> int:
 
 def _chance(goods: Goods, slot: Drawn) -> float:
     """The propensity of what got the slot."""
+    if slot.at < 0 or not slot.open[slot.at]:
+        return 0.0
     chance = slot.exploring / np.count_nonzero(slot.open)
     if slot.newcomers:
         weights = goods.newcomers * slot.open

@@ -50,6 +50,7 @@ asks = st.builds(
     shopper_id=st.none() | st.sampled_from([*SHOPPERS, "stranger"]),
     exclude=st.lists(st.sampled_from([*ITEMS, "unknown"]), max_size=4),
     candidates=st.none() | st.lists(st.sampled_from([*ITEMS, "unknown"]), max_size=6),
+    categories=st.sampled_from([(), ("FOOD",), ("FOOD/SWEET", "FUEL")]),
 )
 
 

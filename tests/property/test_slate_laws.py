@@ -1,0 +1,127 @@
+"""Laws of a slate: what its rules promise whatever is drawn, and propensities that tell how often a thing is shown."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from configs.policy import PolicySettings
+from pipelines.offers.explore import draws, seed_of
+from pipelines.offers.slate import Goods, fill, fillable
+from tests.small_shop import END
+
+policies = st.builds(
+    PolicySettings,
+    exploration=st.sampled_from([0.05, 0.3, 1.0]),
+    diversity=st.sampled_from([0.0, 0.2, 1.0]),
+    maker_cap=st.integers(1, 3),
+    newcomers_most=st.sampled_from([0.0, 0.1, 0.5]),
+)
+
+
+def goods(seed: int, size: int, *, groups: int = 3, newcomers: bool = True) -> Goods:
+    """Candidates in order: the best group first, in it the best worth."""
+    chance = np.random.default_rng(seed)
+    group, value = chance.integers(0, groups, size), np.round(chance.normal(5, 3, size), 1)
+    order = np.lexsort((-value, group))
+    rights = np.where(chance.random(size) < 0.3, 0.02, 0.0) if newcomers else np.zeros(size)
+    return Goods(
+        group[order],
+        value[order],
+        chance.integers(-1, 5, size).astype(np.int32),
+        chance.integers(-1, 5, size).astype(np.int32),
+        chance.integers(-1, 4, (size, 3)).astype(np.int32),
+        rights,
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 10**6), size=st.integers(0, 30), count=st.integers(1, 12), policy=policies)
+def test_every_slot_keeps_the_rules_and_its_propensities_sum_to_one(
+    seed: int, size: int, count: int, policy: PolicySettings
+) -> None:
+    pool = goods(seed, size)
+    found = fill(pool, count, policy, draws(f"{seed:032x}", count + 1))
+    shown = [slot.at for slot in found]
+    assert len(shown) == len(set(shown)) == min(count, fillable(pool.makers, policy.maker_cap)), "it always answers"
+    makers = [maker for maker in pool.makers[shown].tolist() if maker >= 0]
+    assert all(makers.count(maker) <= policy.maker_cap for maker in makers)
+    for number, slot in enumerate(found):
+        chances = slot.propensities(pool)
+        assert chances.sum() == pytest.approx(1, abs=1e-12) and chances[slot.at] == pytest.approx(slot.propensity)
+        assert (chances[slot.open] >= policy.exploration / slot.open.sum() - 1e-12).all(), "all is explored"
+        assert not chances[~slot.open].any() and not slot.open[shown[:number]].any() and slot.open[slot.best]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), size=st.integers(1, 25), other=policies)
+def test_another_policy_is_judged_on_the_same_slots(seed: int, size: int, other: PolicySettings) -> None:
+    pool, policy = goods(seed, size), PolicySettings()
+    chance = draws(f"{seed:032x}", 6)
+    shown = [slot.at for slot in fill(pool, 5, policy, chance)]
+    again = fill(pool, 5, policy, chance, shown)
+    assert [slot.propensity for slot in again] == [slot.propensity for slot in fill(pool, 5, policy, chance)]
+    for slot in fill(pool, 5, other, chance, shown):
+        assert slot.propensities(pool).sum() == pytest.approx(1) and slot.at in shown
+        assert slot.propensity == pytest.approx(slot.propensities(pool)[slot.at])
+    for slot in fill(pool, 5, other, chance, [-1] * 3):
+        assert slot.propensity == 0 and slot.open.all()
+
+
+def test_what_is_shown_comes_as_often_as_its_propensity_tells() -> None:
+    pool, policy, times = goods(3, 8), PolicySettings(exploration=0.3, newcomers_most=0.2), 6_000
+    counts = np.zeros((3, len(pool)))
+    expected = np.zeros((3, len(pool)))
+    for number in range(times):
+        for place, slot in enumerate(fill(pool, 3, policy, draws(f"{number:032x}", 4))):
+            counts[place, slot.at] += 1
+            expected[place] += slot.propensities(pool)
+    spread = np.sqrt(expected * (1 - expected / times)) + 1
+    assert (np.abs(counts - expected) < 4.5 * spread).all()
+
+
+def test_the_best_of_the_first_group_goes_first_and_ties_stay_in_their_order() -> None:
+    sure: dict[str, Any] = {"chance": np.full((4, 2), 0.999)}  # draws nothing
+    none = np.full(6, -1, np.int32)
+    paths = np.full((6, 3), -1, np.int32)
+    alike = Goods(np.array([0, 0, 0, 1, 1, 1]), np.array([2.0, 2, 1, 9, 9, 9]), none, none, paths, np.zeros(6))
+    assert [slot.at for slot in fill(alike, 4, PolicySettings(), **sure)] == [0, 1, 2, 3]
+
+
+def test_a_second_of_a_kind_is_worth_less_and_a_third_of_a_maker_is_not_shown() -> None:
+    sure: dict[str, Any] = {"chance": np.full((4, 2), 0.999)}
+    makers = np.array([7, 7, 7, 8], np.int32)
+    paths = np.array([[0, 1, 1], [0, 1, 1], [0, 1, 1], [2, 3, 3]], np.int32)
+    kinds = Goods(np.zeros(4, np.int64), np.array([10.0, 9.0, 8.5, 8.0]), makers, makers, paths, np.zeros(4))
+    assert [slot.at for slot in fill(kinds, 4, PolicySettings(diversity=0.0), **sure)] == [0, 1, 3]
+    assert [slot.at for slot in fill(kinds, 4, PolicySettings(diversity=0.2), **sure)] == [0, 3, 1]
+
+
+def test_new_makers_get_their_share_of_the_slots_and_no_more() -> None:
+    pool = goods(1, 40, groups=1, newcomers=False)
+    last = np.zeros(40)
+    last[-2:] = 0.02  # two items of new makers that are worth least, each with a right to .02
+    pool = Goods(pool.group, pool.value, np.full(40, -1, np.int32), pool.brands, pool.paths, last)
+    for most, share in ((0.1, 0.04), (0.01, 0.01)):
+        policy = PolicySettings(newcomers_most=most)
+        slots = [fill(pool, 1, policy, draws(f"{number:032x}", 1))[0] for number in range(4000)]
+        told = policy.exploration * 2 / 40 + share
+        assert np.mean([slot.propensities(pool)[-2:].sum() for slot in slots]) == pytest.approx(told)
+        assert np.mean([slot.at >= 38 for slot in slots]) == pytest.approx(told, abs=4.5 * np.sqrt(told / 4000))
+
+
+def test_a_question_draws_the_same_within_its_time_and_anew_after_it() -> None:
+    key, other = b"k" * 32, b"o" * 32
+    first = seed_of(key, "shopper-1", "aisle", END, 10)
+    assert first == seed_of(key, "shopper-1", "aisle", END + timedelta(minutes=9, seconds=59), 10)
+    changed = [seed_of(key, "shopper-1", "aisle", END + timedelta(minutes=10), 10),
+               seed_of(key, "shopper-2", "aisle", END, 10), seed_of(key, "shopper-1", "phone", END, 10),
+               seed_of(other, "shopper-1", "aisle", END, 10)]  # fmt: skip
+    assert len({first, *changed}) == 5
+    uniform = np.concatenate([draws(seed_of(key, str(number), "aisle", END, 10), 5).ravel() for number in range(4000)])
+    assert uniform.min() >= 0 and uniform.max() < 1 and abs(uniform.mean() - 0.5) < 4 * np.sqrt(1 / 12 / len(uniform))
