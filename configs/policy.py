@@ -41,11 +41,28 @@ class PolicySettings(BaseModel):
     )
 
     margin_floor: float = Field(
-        0.0, ge=-1, lt=1, description="an offer leaves at least this part of its price over the cost, where it is known"
+        0.0, ge=-1, description="nothing is shown at less than its cost times 1 + this, where the cost is known"
+    )
+    sensitive_categories: tuple[str, ...] = Field(
+        ("HEALTH", "ADULT", "ALCOHOL"),
+        description="roots of category paths that are as sensitive as what the items table flags",
+    )
+    durable_categories: tuple[str, ...] = Field(
+        (), description="roots of category paths of goods that are bought once: who has one is not shown it again"
+    )
+    bought_days: float = Field(
+        3.0,
+        ge=0,
+        description="what a shopper bought is not shown to them for so long, where no usual time tells when",
+    )
+    due_share: float = Field(
+        0.5, ge=0, le=5, description="share of the usual time between two purchases after which the next one is due"
     )
     quiet_minutes: float = Field(30.0, ge=0, description="no personal slate for so long after a shopper's `not me`")
     cap_days: float = Field(7.0, gt=0, description="what was shown within so many days counts for the caps")
-    offer_cap: int = Field(10, ge=1, description="slates on which a shopper is shown one offer within cap_days at most")
+    offer_cap: int = Field(
+        10, ge=1, le=100, description="slates on which a shopper is shown one item within cap_days at most"
+    )
     harm: float = Field(
         100.0, ge=0, description="what it costs to show somebody a slate that tells of another person, minor units"
     )

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.reasons import Reason
+from state.files import draft_beside
 
 # The order is part of the format: a new reason goes to the end. Four bits hold the place, so there may be 16.
 REASONS = tuple(Reason)
@@ -146,6 +147,20 @@ class LmdbFile:
         if not self._closed:
             self._closed = True
             _release(self._key)
+
+
+def drop_key(path: Path, table: str, key: bytes) -> bool:
+    """Write a file of one table anew without this key, so that no free page keeps it; False when it was not there."""
+    old = LmdbFile(path, [table])
+    try:
+        if old.get(table, key) is None:
+            return False
+        draft = draft_beside(path)
+        write_lmdb(draft, {table: [pair for pair in old.pairs(table) if pair[0] != key]})
+    finally:
+        old.close()
+    draft.replace(path)
+    return True
 
 
 # LMDB refuses to open a file that this process has open already: all readers of one file share one environment. A file

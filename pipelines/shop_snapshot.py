@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +19,13 @@ import numpy.typing as npt
 import orjson
 import polars as pl
 
+from configs.policy import PolicySettings, load_policy
 from configs.settings import Settings
 from models.reasons import Reason
 from pipelines.packed import NOBODY, REASONS, LmdbFile, Ranked, key_of, pack, unpack, write_lmdb
 from pipelines.shop_offers import UNKNOWN_PRICE, Names, ShopOffers, pack_offers
+from pipelines.shop_shoppers import FILE as SHOPPERS
+from pipelines.shop_shoppers import INTERVALS, ShopShoppers, write_shoppers
 from pipelines.signals.counted import counted_sales
 from pipelines.signals.lake import Lake
 from pipelines.signals.quality.store import held_name, held_prices
@@ -36,11 +39,12 @@ NAMES = "names.json"
 JOINED = "joined.npy"
 OFFERS, OFFER_NAMES = "offers.npy", "offers.json"
 _TABLES = ("cards", "index", "stock", "popular", "contents")
-_VERSION = 7
+_VERSION = 8
+_FROM_POLICY = {"sensitive_categories", "durable_categories", "bought_days", "due_share", "cap_days"}
 _RECENT_DAYS = 28
 _LIST = 200
 CHAIN = "chain"
-NEVER, AGE_RESTRICTED, SENSITIVE = 1, 2, 4
+NEVER, AGE_RESTRICTED, SENSITIVE, DURABLE = 1, 2, 4, 8
 # ISO 4217: currencies whose minor unit is not a hundredth.
 _EXPONENTS = {**dict.fromkeys(("JPY", "KRW", "VND", "CLP", "ISK", "UGX", "XAF", "XOF", "PYG"), 0),
               **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3)}  # fmt: skip
@@ -54,7 +58,8 @@ def minor_units(amount: float, currency: str) -> int:
 
 def shop_key(lake: Lake, settings: Settings) -> str:
     """Name of the snapshot that this lake and these settings give."""
-    rules = [sorted(settings.never_recommend), settings.suspicion.model_dump_json()]
+    policy = load_policy(settings.policy).model_dump(include=_FROM_POLICY, mode="json")
+    rules = [sorted(settings.never_recommend), settings.suspicion.model_dump_json(), policy]
     facts = [_VERSION, lake.fingerprint(), settings.currency, *rules]
     held = held_name(settings.paths)
     if held is not None:
@@ -68,9 +73,10 @@ def shop_key(lake: Lake, settings: Settings) -> str:
 def write_shop(folder: Path, lake: Lake, settings: Settings, progress: Callable[[str], None]) -> dict[str, Any]:
     """Write the snapshot's files; return facts for its meta."""
     sold = lake.scan("interactions").filter(pl.col("event_type") == "purchase").select(pl.col("item_id").unique())
-    items = _items(lake, sold, settings)
+    policy = load_policy(settings.policy)
+    items = _items(lake, sold, settings, policy)
     sales = counted_sales(settings, lake)
-    position = items.select("item_id", pl.int_range(pl.len(), dtype=pl.Int32).alias("place"))
+    position = items.select("item_id", "place")
     np.save(folder / PRICES, items["minor"].to_numpy(), allow_pickle=False)
     np.save(folder / COSTS, items["minor_cost"].to_numpy(), allow_pickle=False)
     np.save(folder / FLAGS, items["flags"].to_numpy(), allow_pickle=False)
@@ -92,29 +98,43 @@ def write_shop(folder: Path, lake: Lake, settings: Settings, progress: Callable[
         },
     )
     has_stores, has_stock = lake.has("stores"), lake.has("stock")
-    places = {"stores": _rows(lake, "stores", "store_id"), "screens": _rows(lake, "screens", "screen_id")}
+    stores = _rows(lake, "stores", "store_id")
+    places = {"stores": stores, "screens": _rows(lake, "screens", "screen_id"), "excluded": _excluded(stores, named)}
     (folder / PLACES).write_text(json.dumps(places, default=str))
+    known = write_shoppers(folder, lake, sales, items, policy)
     progress(f"shop: best-sellers of {counts['popular']:,} places, {len(rows):,} offers of items")
-    return {"lake": lake.fingerprint(), "has_stock": has_stock, "has_stores": has_stores, "entries": {FILE: counts}}
+    return {
+        "lake": lake.fingerprint(),
+        "has_stock": has_stock,
+        "has_stores": has_stores,
+        "entries": {FILE: counts, SHOPPERS: known},
+    }
 
 
-def _items(lake: Lake, sold: pl.LazyFrame, settings: Settings) -> pl.DataFrame:
+def _items(lake: Lake, sold: pl.LazyFrame, settings: Settings, policy: PolicySettings) -> pl.DataFrame:
     """Every item of the catalogue, and every one ever sold, by id; price and cost in minor units, flags as bits."""
     catalogue = lake.scan("items").with_columns(pl.col("currency").alias("cost_currency"))
     held = held_prices(settings.paths)
     if held is not None:  # the newest prices are in doubt: the accepted ones, and none where none was accepted
         catalogue = catalogue.drop("price", "currency").join(held.lazy(), on="item_id", how="left")
     items = catalogue.join(sold, on="item_id", how="full", coalesce=True).sort("item_id").collect()
-    roots = [root.casefold() for root in settings.never_recommend]
     root = pl.col("category").str.split("/").list.first().str.strip_chars().str.to_lowercase()
-    flags = (
-        root.is_in(roots).fill_null(False).cast(pl.UInt8) * NEVER
-        + pl.col("age_restricted").fill_null(False).cast(pl.UInt8) * AGE_RESTRICTED
-        + pl.col("sensitive").fill_null(False).cast(pl.UInt8) * SENSITIVE
-    )
+
+    def below(roots: tuple[str, ...]) -> pl.Expr:
+        return root.is_in([one.strip().lower() for one in roots]).fill_null(False)
+
+    flagged = {
+        NEVER: below(settings.never_recommend),
+        AGE_RESTRICTED: pl.col("age_restricted").fill_null(False),
+        SENSITIVE: pl.col("sensitive").fill_null(False) | below(policy.sensitive_categories),
+        DURABLE: below(policy.durable_categories),
+    }
+    flags = pl.sum_horizontal(holds.cast(pl.UInt8) * bit for bit, holds in flagged.items())
     minor = _minor(items, "price", "currency", settings.currency)
     costs = _minor(items, "cost", "cost_currency", settings.currency)
-    return items.with_columns(flags.cast(pl.UInt8).alias("flags"), minor.alias("minor"), costs.alias("minor_cost"))
+    items = items.with_columns(flags.cast(pl.UInt8).alias("flags"), minor.alias("minor"), costs.alias("minor_cost"))
+    place = pl.int_range(pl.len(), dtype=pl.Int32).alias("place")
+    return items.with_columns(place, ((pl.col("flags") & DURABLE) != 0).alias("durable"))
 
 
 def _minor(items: pl.DataFrame, amount: str, currency: str, default: str) -> pl.Series:
@@ -237,6 +257,32 @@ def _rows(lake: Lake, table: str, key: str) -> dict[str, dict[str, Any]]:
     return {str(row[key]): row for row in lake.scan(table).collect().to_dicts()}
 
 
+def _excluded(stores: Mapping[str, Mapping[str, Any]], names: Mapping[str, list[str]]) -> dict[str, list[list[int]]]:
+    """Of each store that excludes something the codes of brands and of categories, with all below them."""
+    brands: dict[str, list[int]] = {}
+    below: dict[str, list[int]] = {}
+    for code, brand in enumerate(names["brands"]):
+        brands.setdefault(_plain(brand), []).append(code)
+    for code, category in enumerate(names["categories"]):
+        parts = _plain(category).split("/")
+        for depth in range(len(parts)):
+            below.setdefault("/".join(parts[: depth + 1]), []).append(code)
+    found = {}
+    for store, row in stores.items():
+        codes = [
+            sorted({code for name in (row[column] or "").split("|") for code in known.get(_plain(name), ())})
+            for column, known in (("excluded_brands", brands), ("excluded_categories", below))
+        ]
+        if any(codes):
+            found[store] = codes
+    return found
+
+
+def _plain(name: str) -> str:
+    """A name as it is compared: without regard to case, and to blanks around the parts of a path."""
+    return "/".join(part.strip().casefold() for part in name.strip().strip("/").split("/"))
+
+
 def _int(value: int) -> bytes:
     return value.to_bytes(4, "big")
 
@@ -252,6 +298,12 @@ class Shop:
         places = json.loads((folder / PLACES).read_text())
         self.stores: dict[str, dict[str, Any]] = places["stores"]
         self.screens: dict[str, dict[str, Any]] = places["screens"]
+        self._excluded = {
+            store: (np.array(brands, np.int32), np.array(categories, np.int32))
+            for store, (brands, categories) in places["excluded"].items()
+        }
+        self.shoppers = ShopShoppers(folder)
+        self.intervals: npt.NDArray[np.float32] = np.load(folder / INTERVALS, allow_pickle=False)
         self.has_stock = bool(meta["has_stock"])
         self.has_stores = bool(meta["has_stores"])
         self.lake = str(meta["lake"])
@@ -289,6 +341,10 @@ class Shop:
         raw = self._file.get("stock", key_of(store_id))
         return np.frombuffer(raw, "<i4") if raw else np.zeros(0, np.int32)
 
+    def excluded(self, store_id: str | None) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None:
+        """Sorted codes of the brands and of the categories that a store does not want shown; None: it has none."""
+        return None if store_id is None else self._excluded.get(store_id)
+
     def popular(self, level: str, store_id: str | None) -> Ranked:
         """Best-sellers of `home` (the neighbourhood), `store` or `chain`."""
         key = CHAIN if level == CHAIN else f"{level}:{store_id}"
@@ -303,3 +359,4 @@ class Shop:
     def close(self) -> None:
         """Let the file go."""
         self._file.close()
+        self.shoppers.close()

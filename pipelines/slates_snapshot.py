@@ -17,7 +17,6 @@ import pandas as pd
 from configs.errors import FacingsError
 from models.base import Recommender
 from pipelines.packed import MAX_ITEMS, NOBODY, REASON_CODES, LmdbFile, Ranked, key_of, pack, unpack, write_lmdb
-from state.files import draft_beside
 
 FILE = "slates.mdb"
 ITEMS = "item_ids.npy"
@@ -74,18 +73,3 @@ class Slates:
     def close(self) -> None:
         """Let the file go."""
         self._file.close()
-
-
-def drop_shopper(folder: Path, shopper_id: str) -> bool:
-    """Write the file anew without this shopper, so that no free page keeps them; False when they were not in it."""
-    gone = key_of(shopper_id)
-    old = LmdbFile(folder / FILE, [_TABLE])
-    try:
-        if old.get(_TABLE, gone) is None:
-            return False
-        draft = draft_beside(folder / FILE)
-        write_lmdb(draft, {_TABLE: [pair for pair in old.pairs(_TABLE) if pair[0] != gone]})
-    finally:
-        old.close()
-    draft.replace(folder / FILE)
-    return True

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -20,10 +20,11 @@ from configs.home import Home
 from configs.settings import Settings
 from models.base import Recommender
 from pipelines.forget_models import forget_in_models
-from pipelines.packed import count_entries
+from pipelines.packed import count_entries, drop_key, key_of
+from pipelines.shop_shoppers import FILE as SHOPPERS_FILE
 from pipelines.signals.lake import Lake
 from pipelines.slates_snapshot import FILE as SLATES_FILE
-from pipelines.slates_snapshot import drop_shopper, write_slates
+from pipelines.slates_snapshot import write_slates
 from state.files import draft_beside, exclusive, replace_folder, sync_files, sync_folder, write_atomic
 
 Kind = Literal["slates", "shop"]
@@ -147,33 +148,50 @@ def prune(home: Home, kind: Kind, *, keep: Collection[str]) -> None:
 
 
 def forget_in_snapshots(home: Home, shopper_id: str, *, drafts: bool = True) -> int:
-    """Rewrite every kept slates snapshot without this shopper; return in how many they stood.
+    """Rewrite every kept snapshot without this shopper; return in how many they stood.
 
     The new file takes the old one's place in one step and the checksum follows; a run killed in between is mended by
     running it again. Servers notice the change and read the new file. With `drafts`, what killed jobs left half-built
-    goes too: only where no job can be building.
+    goes too: only where no job can be building slates; a build of the shop's snapshot is waited for.
     """
-    found = 0
-    root = home.snapshots / "slates"
+    found = sum(_forget_in(folder, SLATES_FILE, shopper_id) for folder in _kept(home, "slates", drafts=drafts))
+    if not drafts:
+        return found + sum(
+            _forget_in(folder, SHOPPERS_FILE, shopper_id) for folder in _kept(home, "shop", drafts=False)
+        )
+    with exclusive(home.snapshots / "shop.lock", "build of the shop's snapshot", wait=True):
+        return found + sum(_forget_in(folder, SHOPPERS_FILE, shopper_id) for folder in _kept(home, "shop", drafts=True))
+
+
+def _kept(home: Home, kind: Kind, *, drafts: bool) -> Iterator[Path]:
+    """Folders of a kind's snapshots; with `drafts`, half-built ones are removed."""
+    root = home.snapshots / kind
     for folder in sorted(root.iterdir()) if root.is_dir() else ():
-        if folder.name.startswith(".draft-"):
-            if drafts:
-                shutil.rmtree(folder)
-            continue
-        try:
-            meta = json.loads((folder / META).read_text())
-        except (OSError, ValueError):
-            continue  # not a snapshot: nothing reads it
-        stood = drop_shopper(folder, shopper_id)
-        stood = forget_in_models(folder, shopper_id) > 0 or stood
-        digests = _digests(folder)
-        if stood or digests != meta["files"]:
-            meta["files"] = digests
-            meta["shoppers"] = count_entries(folder / SLATES_FILE, meta["entries"][SLATES_FILE])["slates"]
-            meta["entries"][SLATES_FILE]["slates"] = meta["shoppers"]
-            write_atomic(folder / META, json.dumps(meta, indent=1, sort_keys=True))
-        found += stood
-    return found
+        if not folder.name.startswith(".draft-"):
+            yield folder
+        elif drafts:
+            shutil.rmtree(folder)
+
+
+def _forget_in(folder: Path, file: str, shopper_id: str) -> bool:
+    """Rewrite one snapshot, whose `file` tells of shoppers, without this one; whether they stood in it."""
+    try:
+        meta = json.loads((folder / META).read_text())
+    except (OSError, ValueError):
+        return False  # not a snapshot: nothing reads it
+    if file not in meta["entries"]:
+        return False  # of an earlier version, in which the shop told of nobody
+    (table,) = meta["entries"][file]
+    stood = drop_key(folder / file, table, key_of(shopper_id))
+    stood = forget_in_models(folder, shopper_id) > 0 or stood
+    digests = _digests(folder)
+    if stood or digests != meta["files"]:
+        meta["files"] = digests
+        meta["entries"][file] = count_entries(folder / file, [table])
+        if "shoppers" in meta:
+            meta["shoppers"] = meta["entries"][file][table]
+        write_atomic(folder / META, json.dumps(meta, indent=1, sort_keys=True))
+    return stood
 
 
 def signature(home: Home, kind: Kind) -> tuple[str, int, int] | None:

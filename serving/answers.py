@@ -19,6 +19,7 @@ from pipelines.offers.log.record import Asked
 from pipelines.offers.view import View
 from serving.live import Live
 from serving.metrics import RECOMMENDATIONS, SECONDS
+from serving.moment import Moment
 from state.decisions import new_id
 
 
@@ -31,6 +32,7 @@ class Answering:
         public_url: what QR codes carry, without a slash at the end.
         local_only: that address is of use on this machine alone.
         live: what shoppers do now.
+        moment: what else is true now.
         log: takes every decision down.
         policy: how offers are decided.
         key: of the draws.
@@ -42,6 +44,7 @@ class Answering:
     public_url: str
     local_only: bool
     live: Live
+    moment: Moment
     log: DecisionLog
     policy: PolicySettings
     key: bytes
@@ -57,9 +60,10 @@ class Answering:
         started = time.perf_counter()
         now = self.clock.now()
         live = self.live.candidates(view, ask.shopper_id)
+        facts = self.moment.facts(view, ask.shopper_id, screen_id, now)
         who = ask.shopper_id or screen_id or ask.store_id or ""
         seed = seed_of(self.key, who, ask.placement, now, self.policy.seed_minutes)
-        slate = decide(view, ask, now, policy=self.policy, seed=seed, explain=explain, live=live)
+        slate = decide(view, ask, now, facts=facts, policy=self.policy, seed=seed, explain=explain, live=live)
         recommendation_id = new_id(now)
         expires = now + timedelta(minutes=self.settings.claim_minutes)
         stocked = view.shop.in_stock(ask.store_id) is not None

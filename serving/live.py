@@ -18,6 +18,7 @@ from pipelines.offers.fold import FoldIn
 from pipelines.offers.view import View
 from pipelines.packed import Ranked
 from pipelines.signals.live import LiveFollower, follow
+from pipelines.signals.recent import Recent
 from serving.metrics import LIVE_FAILED, LIVE_LATE, LIVE_SECONDS, LIVE_SHOPPERS
 
 _LOG = logging.getLogger("facings.serving")
@@ -73,6 +74,15 @@ class Live:
         self._view = view
         if view.fold_in is not None and not self._stopping:
             self._pool.submit(self._guarded, view.fold_in.rehearse)
+
+    def recent(self, shopper_id: str) -> Recent | None:
+        """What the newest events say that a shopper bought and was shown; from the disk where they made room."""
+        if self.states.forgot(shopper_id):
+            try:
+                self._follower.recall(shopper_id)
+            except Exception as error:  # the database is away: what is in memory counts
+                self._failed(error)
+        return self.states.recent(shopper_id)
 
     def knows(self, view: View, shopper_id: str | None) -> bool:
         """Whether anything that this shopper did may count; costs a look into a table in memory."""

@@ -95,6 +95,12 @@ class SightingAnswer(BaseModel):
     track_id: str
 
 
+class QuietAnswer(BaseModel):
+    """Until when nobody is recognised at a screen."""
+
+    quiet_until: str
+
+
 class RejectedEvent(BaseModel):
     """An interaction that does not hold."""
 

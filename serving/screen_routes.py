@@ -18,7 +18,7 @@ from serving.bodies import SightingBody, read_body
 from serving.described import gives, json_response, takes
 from serving.metrics import SIGHTINGS, STREAMS
 from serving.problems import Problem
-from serving.schemas import ScreenSlate, SightingAnswer
+from serving.schemas import QuietAnswer, ScreenSlate, SightingAnswer
 from serving.services import Services
 
 PING_SECONDS = 15.0
@@ -66,6 +66,8 @@ def screen_routes(services: Services) -> APIRouter:
         body = await read_body(request, SightingBody)
         view = known(screen_id)  # it may have changed while the body came in
         decision, track = _recognise(services, view, screen_id, body)
+        if services.screens.quiet(screen_id):  # somebody said `not me`: for a while nobody is known here
+            decision = Decision(Status.UNKNOWN)
         SIGHTINGS.labels(decision.status).inc()
         expires = None
         if decision.shopper_id is not None:
@@ -75,6 +77,17 @@ def screen_routes(services: Services) -> APIRouter:
             services.screens.left(screen_id, track)
         answer = {"status": decision.status, "expires_at": expires and expires.isoformat(), "track_id": track}
         return json_response(answer)
+
+    @router.post("/not-me", responses=gives(QuietAnswer))
+    async def not_me(request: Request, screen_id: str) -> Response:
+        """Whoever stands there is not who is greeted: nobody's slate, and nobody is recognised there for a while."""
+        services.doorkeeper.require(request, f"screen:{screen_id}")
+        view = known(screen_id)
+        decider = services.decider(str(view.shop.screens[screen_id]["store_id"]))
+        for track in services.screens.tracks(screen_id):
+            decider.leave(f"{screen_id}/{track}")
+        until = services.screens.not_me(screen_id)
+        return json_response({"quiet_until": until.isoformat()})
 
     @router.delete("/sightings/{track_id}", status_code=204, responses={204: {"description": "the person left"}})
     async def left(request: Request, screen_id: str, track_id: str) -> Response:

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from features.live import micros
 from pipelines.offers.claims import Claim
 from pipelines.offers.decide import Ask
 from pipelines.offers.eligibility import PLACEMENTS, PRIVATE, Placement
@@ -86,6 +87,22 @@ class Screens:
         gone = self.screen(screen_id).present.pop(track_id, None) is not None
         self._settle(screen_id)
         return gone
+
+    def tracks(self, screen_id: str) -> list[str]:
+        """Tracks of those who are known to stand before a screen."""
+        return list(self.screen(screen_id).present)
+
+    def not_me(self, screen_id: str) -> datetime:
+        """Somebody is greeted as another: let all go, recognise nobody for a while, and return until when."""
+        until = self._answering.moment.not_me(screen_id, self._answering.clock.now())
+        self.screen(screen_id).present.clear()
+        self._settle(screen_id)
+        return until
+
+    def quiet(self, screen_id: str) -> bool:
+        """Whether nobody is recognised at this screen at present."""
+        until = self._answering.moment.quiet_until(screen_id)
+        return until is not None and micros(self._answering.clock.now()) < until
 
     def shown(self, screen_id: str, recommendation_id: str) -> tuple[str | None, list[str]]:
         """Whose the personal slate of this id is, if the screen has it now, and its items in order."""

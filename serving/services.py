@@ -21,6 +21,7 @@ from serving.auth import Doorkeeper, is_loopback
 from serving.current import CurrentView
 from serving.live import Live
 from serving.metrics import DECISIONS
+from serving.moment import Moment
 from serving.screens import Screens
 from state.consent import Consents
 from state.decisions import open_decisions
@@ -96,7 +97,16 @@ def build_services(settings: Settings, clock: Clock) -> Services:
     )
     policy = load_policy(settings.policy)
     answering = Answering(
-        settings, clock, claims, public, local_only=_stays_here(public), live=live, log=log, policy=policy, key=key
+        settings,
+        clock,
+        claims,
+        public,
+        local_only=_stays_here(public),
+        live=live,
+        moment=Moment(engine, policy, live),
+        log=log,
+        policy=policy,
+        key=key,
     )
     receiver = Receiver(
         engine,

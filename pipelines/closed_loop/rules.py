@@ -64,7 +64,7 @@ class Rules:
         """Which of the town's items may be shown there, shape (items,)."""
         known = np.flatnonzero(self.places >= 0)
         kind: Placement = PLACEMENTS[placement]  # type: ignore[assignment]
-        setting = Setting(kind, self._town.names.stores[store], personal, _NONE)
+        setting = Setting(kind, self._town.names.stores[store], personal, _NONE, self._now)
         refused = np.logical_or.reduce(list(refusals(self._reads, self.places[known], setting).values()))
         found = np.zeros(len(self.places), bool)
         found[known] = ~refused

@@ -19,7 +19,7 @@ from configs.policy import PolicySettings
 from features.live import micros
 from models.reasons import Reason
 from pipelines.offers.derived import derived
-from pipelines.offers.eligibility import Placement, Refusal, Setting, refusals
+from pipelines.offers.eligibility import DEFAULT, Placement, Refusal, Setting, refusals
 from pipelines.offers.explore import NO_SEED, draws
 from pipelines.offers.facts import NOTHING, Facts
 from pipelines.offers.pool import Part, Pool, joined
@@ -38,7 +38,6 @@ OWN, ASSORTMENT, REQUESTED, NEWCOMERS = "shopper", "assortment", "requested", "n
 CHECKOUT: Placement = "checkout"  # for small goods that are bought on impulse
 _BLOCK = 4096
 _MOST_NEW_MAKERS = 16
-DEFAULT = PolicySettings()
 
 
 class Why(StrEnum):
@@ -213,7 +212,8 @@ class _Decision:
         self.quiet = facts.quiet_until is not None and micros(now) < facts.quiet_until
         self.personal = ask.shopper_id is not None and not self.quiet and not facts.holdout
         excluded = np.unique(view.shop.positions(list(ask.exclude))) if ask.exclude else np.zeros(0, np.int32)
-        self.setting = Setting(ask.placement, ask.store_id, ask.shopper_id is not None, excluded, facts)
+        recognised = ask.shopper_id is not None or ask.unsure
+        self.setting = Setting(ask.placement, ask.store_id, recognised, excluded, now, facts, policy)
         self.wanted = None if ask.candidates is None else view.shop.positions(list(ask.candidates))
         self.focus = self.known.focus(ask.categories) if ask.categories else None
         self.seen = np.zeros(0, np.int32)

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from configs.policy import PolicySettings
+from features.live import micros
 from pipelines.offers.facts import NOTHING, Facts
 from pipelines.offers.view import Reads
+from pipelines.shop_offers import UNKNOWN_PRICE
 from pipelines.shop_snapshot import AGE_RESTRICTED, NEVER, SENSITIVE
 
 Placement = Literal["entrance", "aisle", "checkout", "phone"]
 PLACEMENTS: tuple[Placement, ...] = ("entrance", "aisle", "checkout", "phone")
 # Seen by its owner alone; every other placement hangs where everybody sees it.
 PRIVATE: Placement = "phone"
+
+
+_Places = npt.NDArray[np.int32]
+DEFAULT = PolicySettings()
+_ROUNDING = 1e-12  # of what a float tells of cost · (1 + margin)
 
 
 class Refusal(StrEnum):
@@ -27,8 +38,13 @@ class Refusal(StrEnum):
     EXCLUDED = "excluded"  # the request excludes it
     BLOCKED = "blocked"  # the item or its maker is kept from being shown
     CATEGORY_EXCLUDED = "category_excluded"  # its category is never recommended
+    STORE_EXCLUDED = "store_excluded"  # the store wants nothing of its brand or category shown
     AGE_RESTRICTED = "age_restricted"  # not on a screen that everybody sees
     SENSITIVE = "sensitive"  # not to a person who was recognised
+    BELOW_MARGIN = "below_margin"  # its usual price leaves less over its cost than the settings ask for
+    JUST_BOUGHT = "just_bought"  # the shopper has it, and no usual time tells when they need it again
+    NOT_DUE = "not_due"  # the shopper has it and will not need it yet, or never again
+    SHOWN_OFTEN = "shown_often"  # the shopper was shown it as often as the caps allow
 
 
 @dataclass(frozen=True)
@@ -38,35 +54,83 @@ class Setting:
     Attributes:
         placement: the kind of slot; a phone is seen by its owner alone.
         store_id: the store, None: not known.
-        personal: whether the slate is for a known shopper.
+        recognised: whether somebody was, with certainty or not.
         excluded: positions that the request excludes.
+        now: the moment.
         facts: what is true now and in no snapshot.
+        policy: margins and caps.
     """
 
     placement: Placement
     store_id: str | None
-    personal: bool
+    recognised: bool
     excluded: npt.NDArray[np.int32]
+    now: datetime
     facts: Facts = NOTHING
+    policy: PolicySettings = DEFAULT
+
+    @cached_property
+    def _held(self) -> tuple[_Places, _Places]:
+        """Items that the shopper has: those just bought, and those of which the supply lasts."""
+        moment = micros(self.now)
+        held = [(place, lasts) for place, (until, lasts) in self.facts.held.items() if until > moment]
+        return _places(place for place, lasts in held if not lasts), _places(place for place, lasts in held if lasts)
+
+    @cached_property
+    def _shown(self) -> _Places:
+        return _places(place for place, times in self.facts.shown.items() if times >= self.policy.offer_cap)
+
+    @cached_property
+    def _blocked(self) -> tuple[_Places, _Places]:
+        return _places(self.facts.blocked_items), _places(self.facts.blocked_makers)
 
 
-def refusals(view: Reads, places: npt.NDArray[np.int32], setting: Setting) -> dict[Refusal, npt.NDArray[np.bool_]]:
+def refusals(view: Reads, places: _Places, setting: Setting) -> dict[Refusal, npt.NDArray[np.bool_]]:
     """For each code, which of `places` (positions, none negative) it refuses; codes that are off are left out."""
-    flags = view.shop.flags[places]
-    found = {
-        Refusal.EXCLUDED: np.isin(places, setting.excluded),
-        Refusal.CATEGORY_EXCLUDED: (flags & NEVER) != 0,
-    }
-    facts = setting.facts
+    shop, facts = view.shop, setting.facts
+    flags = shop.flags[places]
+    found = {Refusal.CATEGORY_EXCLUDED: (flags & NEVER) != 0}
+    if len(setting.excluded):
+        found[Refusal.EXCLUDED] = _among(places, setting.excluded)
     if facts.blocked_items or facts.blocked_makers:
-        items, makers = np.array(facts.blocked_items, np.int32), np.array(facts.blocked_makers, np.int32)
-        found[Refusal.BLOCKED] = np.isin(places, items) | np.isin(view.shop.makers[places], makers)
+        items, makers = setting._blocked
+        found[Refusal.BLOCKED] = _among(places, items) | _among(shop.makers[places], makers)
+    unwanted = shop.excluded(setting.store_id)
+    if unwanted is not None:
+        brands, categories = unwanted
+        found[Refusal.STORE_EXCLUDED] = _among(shop.brands[places], brands) | _among(
+            shop.categories[places], categories
+        )
     if setting.placement != PRIVATE:
         found[Refusal.AGE_RESTRICTED] = (flags & AGE_RESTRICTED) != 0
-    if setting.personal:
+    if setting.recognised:
         found[Refusal.SENSITIVE] = (flags & SENSITIVE) != 0
-    stocked = view.shop.in_stock(setting.store_id)
+    found[Refusal.BELOW_MARGIN] = ~keeps_margin(shop.prices[places], shop.costs[places], setting.policy.margin_floor)
+    if facts.held:
+        just, lasts = setting._held
+        found[Refusal.JUST_BOUGHT], found[Refusal.NOT_DUE] = _among(places, just), _among(places, lasts)
+    if facts.shown:
+        found[Refusal.SHOWN_OFTEN] = _among(places, setting._shown)
+    stocked = shop.in_stock(setting.store_id)
     if stocked is not None:
-        at = np.minimum(np.searchsorted(stocked, places), max(0, len(stocked) - 1))
-        found[Refusal.OUT_OF_STOCK] = stocked[at] != places if len(stocked) else np.ones(len(places), bool)
+        found[Refusal.OUT_OF_STOCK] = ~_among(places, stocked)
     return found
+
+
+def keeps_margin(prices: npt.NDArray[np.int64], costs: npt.NDArray[np.int64], margin: float) -> npt.NDArray[np.bool_]:
+    """Which prices are at least cost · (1 + margin), minor units; where either is not known the rule is off."""
+    least = costs * (1.0 + margin)
+    known = (prices != UNKNOWN_PRICE) & (costs != UNKNOWN_PRICE)
+    return np.asarray(~known | (prices >= least - _ROUNDING * np.abs(least)), np.bool_)
+
+
+def _places(found: Iterable[int]) -> _Places:
+    return np.array(sorted(found), np.int32)
+
+
+def _among(values: npt.NDArray[np.int32], known: _Places) -> npt.NDArray[np.bool_]:
+    """Which values are among the sorted `known`."""
+    if not len(known):
+        return np.zeros(len(values), np.bool_)
+    at = np.minimum(np.searchsorted(known, values), len(known) - 1)
+    return np.asarray(known[at] == values, bool)

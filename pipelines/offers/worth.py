@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.policy import PolicySettings
+from pipelines.offers.eligibility import keeps_margin
 from pipelines.offers.value.odds import gain, spend
 from pipelines.offers.view import ShopReads
-from pipelines.shop_offers import UNKNOWN_PRICE
 
 NO_OFFER = -1
 
@@ -70,15 +70,14 @@ def options(
     if not len(rows):
         return Options(best, row, plain, at, rows, np.zeros(0))
     told = shop.offers.rows[rows]
-    price, discount = told["price"], np.nan_to_num(told["discount"])
-    left, cost = price - costs[at], costs[at]
-    allowed = (discount == 0) | (cost == UNKNOWN_PRICE) | (left >= policy.margin_floor * price)
+    discount = np.nan_to_num(told["discount"])
+    allowed = keeps_margin(told["price"], costs[at], policy.margin_floor)
     scarce = np.zeros(len(rows))
     if shadow:
         by_campaign = np.array([shadow.get(name, 0.0) for name in shop.offers.campaigns] + [0.0])  # the last: of none
         scarce = by_campaign[told["campaign"]]
         allowed &= scarce < np.inf
-    at, rows, price, discount, scarce = (part[allowed] for part in (at, rows, price, discount, scarce))
+    at, rows, discount, scarce = at[allowed], rows[allowed], discount[allowed], scarce[allowed]
     worths = gain(odds[at], prices[at], costs[at], discount)
     if shadow:
         worths = worths - scarce * spend(odds[at], prices[at], discount)

@@ -128,6 +128,7 @@ _ALL = (
     ), key=("shopper_id",)),
     Table("stores", (
         _id("store_id", required=True), Column("name"), Column("city"), Column("neighbourhood"), Column("attributes"),
+        Column("excluded_brands", "list"), Column("excluded_categories", "list"),
     ), key=("store_id",)),
     Table("screens", (
         _id("screen_id", required=True), _id("store_id", required=True, refers_to="stores"),

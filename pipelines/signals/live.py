@@ -20,12 +20,15 @@ from configs.settings import Settings
 from features import live
 from features.live import LiveEvent, State
 from features.store import FeatureStore
-from features.tables import KEPT_EVENTS, LIVE_TTL_MINUTES, SHOPPER_LIVE
+from features.tables import LIVE_TTL_MINUTES, SHOPPER_LIVE
+from pipelines.signals import recent
+from pipelines.signals.recent import NOTHING_RECENT, Recent
 from state.engine import Engine
 from state.events import events_after, events_of_shopper
 from state.forgotten import count_forgotten, forgotten_among
 
 _BATCH = 2_000  # events read at a time: what runs beside it is not held up for long
+_RECALLED = 10_000  # events of a shopper who made room: their purchases are among them, however much they looked at
 _PUSH = 1_000  # rows pushed at a time
 POLL_SECONDS = 0.1
 
@@ -47,6 +50,7 @@ class LiveStates:
         """Hold at most so many shoppers."""
         self._capacity = capacity
         self._known: dict[str, Known] = {}
+        self._recent: dict[str, Recent] = {}
         self._dropped: set[int] = set()  # hashes of shoppers who made room
         self._version = 0
         self._writing = threading.Lock()
@@ -59,21 +63,32 @@ class LiveStates:
         """What is known of a shopper in memory."""
         return self._known.get(shopper_id)
 
+    def recent(self, shopper_id: str) -> Recent | None:
+        """What a shopper bought and was shown of late, by what is in memory."""
+        return self._recent.get(shopper_id)
+
     def dropped(self, shopper_id: str) -> bool:
         """Whether there may be more of a shopper on the disk than in memory."""
         return bool(self._dropped) and hash(shopper_id) in self._dropped
 
+    def forgot(self, shopper_id: str) -> bool:
+        """Whether a shopper made room and did not come back since."""
+        return self.dropped(shopper_id) and shopper_id not in self._known and shopper_id not in self._recent
+
     def shoppers(self) -> list[str]:
         """Everybody in memory."""
-        return list(self._known)
+        return list({**self._known, **self._recent})
 
     def take(self, rows: Iterable[dict[str, Any]]) -> set[str]:
         """Take checked interactions in; return whose state changed. Who is not in memory must not have been dropped."""
         fresh: dict[str, list[LiveEvent]] = {}
+        news: dict[str, list[dict[str, Any]]] = {}
         for row in rows:
             event = live.event_of(row)
             if event is not None:
                 fresh.setdefault(str(row["shopper_id"]), []).append(event)
+            if row["event_type"] in recent.KINDS:
+                news.setdefault(str(row["shopper_id"]), []).append(row)
         changed = set()
         with self._writing:
             for shopper, events in fresh.items():
@@ -84,10 +99,14 @@ class LiveStates:
                     self._version += 1
                     self._known.pop(shopper, None)  # to the end: who did something last stays longest
                     self._known[shopper] = Known(state, self._version)
-            while len(self._known) > self._capacity:
-                shopper = next(iter(self._known))
-                del self._known[shopper]
-                self._dropped.add(hash(shopper))
+            for shopper, own in news.items():
+                self._recent[shopper] = recent.take(self._recent.pop(shopper, NOTHING_RECENT), own)
+            for held in (self._known, self._recent):
+                while len(held) > self._capacity:
+                    shopper = next(iter(held))
+                    self._known.pop(shopper, None)
+                    self._recent.pop(shopper, None)
+                    self._dropped.add(hash(shopper))
         return changed
 
     def remove(self, shoppers: Iterable[str]) -> None:
@@ -95,6 +114,7 @@ class LiveStates:
         with self._writing:
             for shopper in shoppers:
                 self._known.pop(shopper, None)
+                self._recent.pop(shopper, None)
 
 
 class LiveFollower:
@@ -120,7 +140,7 @@ class LiveFollower:
             rows, reached = events_after(self._engine, self._reached, _BATCH)
             back = {str(row["shopper_id"]) for row in rows}
             for shopper in back:
-                if self.states.get(shopper) is None and self.states.dropped(shopper):
+                if self.states.forgot(shopper):
                     self.recall(shopper)
             changed |= self.states.take(rows)
             self._reached = reached
@@ -135,7 +155,7 @@ class LiveFollower:
 
     def recall(self, shopper_id: str) -> None:
         """Bring a shopper who made room back into memory."""
-        self.states.take(events_of_shopper(self._engine, shopper_id, KEPT_EVENTS))
+        self.states.take(events_of_shopper(self._engine, shopper_id, _RECALLED))
         if self.gone([shopper_id]):  # after reading, as in `catch_up`
             self.states.remove([shopper_id])
 

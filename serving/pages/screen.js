@@ -130,7 +130,19 @@ function offersPage(slate, items) {
 function head(slate) {
   const personal = slate === shown.personal?.slate;
   const title = personal ? (slate.shopper_greeting ? words.greetingNamed(slate.shopper_greeting) : words.greeting) : words.favourites;
-  return make("div", "head", storeLine(), make("h1", "", title), make("p", "lead", personal ? words.picked : words.favouritesLine));
+  const lead = make("p", "lead", personal ? words.picked : words.favouritesLine);
+  return make("div", "head", storeLine(), make("h1", "", title), lead, personal ? notMe() : null);
+}
+
+// Somebody is greeted as another: the display lets go at once, and the server greets nobody here for a while.
+function notMe() {
+  const button = make("button", "not-me", words.notMe);
+  button.type = "button";
+  button.addEventListener("click", () => {
+    report(`${base}/not-me`, {}, line.token);
+    part();
+  });
+  return button;
 }
 
 // What has no room gives way in this order: the old price takes a line of its own, the maker is left out, and a long

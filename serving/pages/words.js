@@ -7,6 +7,7 @@ export const WORDS = {
     greeting: "Good to see you",
     greetingNamed: (name) => `Good to see you, ${name}`,
     picked: "A few things picked for you.",
+    notMe: "That’s not me",
     favourites: "Today’s favourites",
     favouritesLine: "What our shoppers come back for.",
     welcomeLine: "Have a lovely visit.",

@@ -88,6 +88,9 @@ def record(
     }
     if stocked is not None:
         seen["stock"] = shared((view.shop_id, "stock", ask.store_id), lambda: _stock(shop.size, stocked))
+    unwanted = shop.excluded(ask.store_id)
+    if unwanted is not None:
+        seen["unwanted"] = [codes.tolist() for codes in unwanted]
     if ask.exclude:
         seen["exclude"] = [list(ask.exclude), shop.positions(list(ask.exclude)).tolist()]
     if ask.candidates is not None:

@@ -162,6 +162,7 @@ class RecordedShop:
         self.makers, self.brands = whole.arrays["makers"], whole.arrays["brands"]
         self.categories = whole.arrays["categories"]
         self._stock = stock
+        self._unwanted = [np.array(codes, np.int32) for codes in seen.get("unwanted", ())]
         self._places = {
             name: place
             for key in ("exclude", "candidates")
@@ -180,6 +181,10 @@ class RecordedShop:
     def in_stock(self, store_id: str | None) -> npt.NDArray[np.int32] | None:
         """What was in stock in the store of this decision; None: the rule was off."""
         return self._stock
+
+    def excluded(self, store_id: str | None) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None:
+        """Codes of the brands and categories that the store of this decision did not want shown."""
+        return (self._unwanted[0], self._unwanted[1]) if self._unwanted else None
 
 
 def _key(told: Sequence[Any]) -> PartKey:

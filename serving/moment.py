@@ -1,0 +1,65 @@
+"""What is true at the moment of a decision: gathered from memory, so that no request waits for a disk."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import datetime, timedelta
+
+from configs.policy import PolicySettings
+from features.live import EPOCH, micros
+from pipelines.offers.facts import Facts
+from pipelines.offers.gather import Blocks, facts_of
+from pipelines.offers.view import View
+from serving.live import Live
+from state.engine import Engine
+from state.quiet import keep_quiet, quiet_screens
+
+_LOG = logging.getLogger("facings.serving")
+_BLOCKS_SECONDS = 1.0
+
+
+class Moment:
+    """Gathers the facts of the decisions of one server, and keeps the quiet periods of its screens.
+
+    Args:
+        engine: of the state database.
+        policy: windows and periods.
+        live: what shoppers do now.
+    """
+
+    def __init__(self, engine: Engine, policy: PolicySettings, live: Live) -> None:
+        self._engine, self._policy, self._live = engine, policy, live
+        self._blocks = Blocks(engine, _BLOCKS_SECONDS, self._failed)
+        self._quiet = quiet_screens(engine)
+        self._writing = threading.Lock()
+
+    def facts(self, view: View, shopper_id: str | None, screen_id: str | None, now: datetime) -> Facts:
+        """The facts of a decision for this shopper at this screen."""
+        recent = None if shopper_id is None else self._live.recent(shopper_id)
+        return facts_of(
+            view.shop,
+            shopper_id,
+            now,
+            self._policy,
+            recent=recent,
+            blocks=self._blocks,
+            quiet_until=self.quiet_until(screen_id),
+        )
+
+    def quiet_until(self, screen_id: str | None) -> int | None:
+        """Until when nobody is recognised at a screen, microseconds since 1970; None: nobody said `not me` there."""
+        return None if screen_id is None else self._quiet.get(screen_id)
+
+    def not_me(self, screen_id: str, now: datetime) -> datetime:
+        """Somebody at this screen said `not me`: return until when it is quiet there. Durable when this returns."""
+        until = micros(now + timedelta(minutes=self._policy.quiet_minutes))
+        with self._writing:
+            until = max(until, self._quiet.get(screen_id, 0))
+            keep_quiet(self._engine, screen_id, until, micros(now))
+            self._quiet[screen_id] = until
+        return EPOCH + timedelta(microseconds=until)
+
+    @staticmethod
+    def _failed(error: Exception) -> None:
+        _LOG.error("What is blocked could not be read (%s); what was known holds.", type(error).__name__)
