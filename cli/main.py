@@ -35,6 +35,7 @@ VERBS = {
     "serve": ("cli.serve", "Serve offers, screens and events over HTTP."),
     "explain": ("cli.explain", "Tell of one recommendation what was shown, why, and what it led to."),
     "attribution": ("cli.attribution", "Join what was shown to what it led to."),
+    "evaluate-policy": ("cli.evaluate_policy", "Judge a policy from a log of decisions that another one made."),
     "token": ("cli.token", "Make and revoke tokens for devices and services."),
     "enrol": ("cli.enrol", "Enrol a shopper's face, with consent."),
     "identify": ("cli.identify", "Say who, if anybody enrolled, is on a photograph."),
