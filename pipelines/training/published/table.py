@@ -14,6 +14,7 @@ from models.bootstrap import PairedDifference, paired_difference
 
 # Of result files; 1 was without a number. `published/earlier.py` reads them.
 FORMAT = 2
+PAIRED = "difference to the baseline, 95 % interval of the paired bootstrap over users"
 LISTS = ["recipe", "setting", "user", "rank", "item"]
 
 
@@ -61,6 +62,7 @@ class PublishedTable(BaseModel):
     figures: tuple[Figure, ...]
     differences: tuple[Difference, ...] = ()
     notes: tuple[str, ...] = ()
+    intervals: str = Field(PAIRED, exclude=True, description="the line above the differences: what their intervals are")
     lists: pd.DataFrame = Field(exclude=True, description="columns LISTS: the first seed's test lists")
 
     @property
@@ -81,7 +83,7 @@ class PublishedTable(BaseModel):
         for setting in dict.fromkeys(figure.setting for figure in self.figures):
             lines += ["", *_block(setting, [figure for figure in self.figures if figure.setting == setting])]
         if self.differences:
-            lines += ["", "difference to the baseline, 95 % interval of the paired bootstrap over users"]
+            lines += ["", self.intervals]
             lines += _aligned([_difference_cells(row) for row in self.differences])
         return [*lines, "", *self.notes]
 
