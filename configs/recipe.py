@@ -39,6 +39,33 @@ class SplitRecipe(_Part):
     k: int = Field(10, ge=1, le=1000, description="length of the evaluated lists")
 
 
+class ChecksRecipe(_Part):
+    """What else a challenger must hold besides its metric; each is measured beside what it would take over from."""
+
+    served_margin: float = Field(0.01, ge=0, lt=1, description="by how much the share of shoppers served may fall")
+    full_margin: float = Field(0.05, ge=0, lt=1, description="by how much the share of lists that are full may fall")
+    stock_margin: float = Field(0.10, ge=0, lt=1, description="by how much the share that is in stock may fall")
+    exposure_margin: float = Field(
+        0.40, ge=0, lt=1, description="share of the range, of the difference between shoppers, of the places of new "
+        "and small makers that may be lost",
+    )  # fmt: skip
+    maker_rise: float = Field(
+        0.10, gt=0, le=1, description="how far a maker's share of places may rise above what it sells and had"
+    )
+    closed_gap: float = Field(
+        0.35, gt=0, le=1, description="how much of what is missing to perfect foresight may be won in one step"
+    )
+    foreseen: float = Field(0.02, ge=0, le=1, description="by how much the share of shoppers foreseen whole may rise")
+    flat: float = Field(0.5, ge=0, le=1, description="share of lists whose scores may all be alike")
+    drift: float = Field(0.3, gt=0, description="how far a refresh's scores may move, in standard deviations of them")
+    stale_days: float = Field(3.0, gt=0, description="how much older than the data what it learned from may be")
+    known_margin: float = Field(0.10, ge=0, lt=1, description="by how much the share of known features may fall")
+    slower: float = Field(3.0, ge=1, description="how many times slower it may be than what it would take over from")
+    cost: float = Field(
+        200.0, gt=0, description="what one shopper may always cost, in scorings of 10,000 items by 64 numbers"
+    )  # fmt: skip
+
+
 class GateRecipe(_Part):
     """When a challenger may replace the champion."""
 
@@ -51,6 +78,7 @@ class GateRecipe(_Part):
     slices: tuple[str, ...] = Field(("cold", "light", "heavy"), description="slices of shoppers that may not get worse")
     slice_margin: float = Field(0.10, ge=0, lt=1, description="tolerated loss within a slice, as a share")
     minimum_shoppers: int = Field(30, ge=2, description="a slice smaller than this is reported, not judged")
+    checks: ChecksRecipe = ChecksRecipe()
 
 
 class SlateRecipe(_Part):

@@ -67,6 +67,7 @@ class Dataset:
         shopper_attributes: Sequence[str] = (),
         dated_attributes: Sequence[str] = (),
         never_recommend: Sequence[str] = (),
+        blocked: Sequence[str] = (),
         promotions: pd.DataFrame | None = None,
         watched: pd.DataFrame | None = None,
         contents: pd.DataFrame | None = None,
@@ -82,6 +83,7 @@ class Dataset:
             shopper_attributes: attribute columns to use.
             dated_attributes: those of them that are computed at `as_of`.
             never_recommend: roots of category paths (compared without case) whose items are never recommended.
+            blocked: items that are never recommended either; one that is not in the catalogue is ignored.
             promotions: see the attribute; which future ones may be known is the caller's to decide.
             watched, contents: see the attributes.
 
@@ -105,7 +107,7 @@ class Dataset:
             items=items,
             shoppers=shoppers,
             as_of=as_of,
-            recommendable=_recommendable(items, never_recommend),
+            recommendable=_recommendable(items, never_recommend) & ~items["item_id"].isin(list(blocked)).to_numpy(bool),
             item_content=tuple(item_content),
             shopper_attributes=tuple(shopper_attributes),
             dated_attributes=tuple(dated_attributes),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -28,7 +29,12 @@ class Test:
         attributes: shopper_id and attribute columns, for shoppers that a model did not see in training.
         item_slices: item ids by the name of a slice of items.
         stores: the store where a shopper bought most before the cut, indexed by shopper_id; empty where none is known.
-        items: how many items may be recommended.
+        makers: maker of each item, indexed by item_id; None where none is known.
+        sales: purchases before the cut by maker; empty without makers.
+        newest: when the newest purchase before the cut was made.
+        allowed: the items that may be recommended.
+        blocked: items that may be shown nowhere, as of now.
+        stock: store_id, item_id: what is in stock now; None: no stock table was ever ingested.
         k: length of the lists.
     """
 
@@ -40,8 +46,18 @@ class Test:
     attributes: pd.DataFrame
     item_slices: Mapping[str, pd.Index]
     stores: pd.Series
-    items: int
+    makers: pd.Series | None
+    sales: pd.Series
+    newest: pd.Timestamp
+    allowed: pd.Index[Any]
+    blocked: pd.Index[Any]
+    stock: pd.DataFrame | None
     k: int
+
+    @property
+    def items(self) -> int:
+        """How many items may be recommended."""
+        return len(self.allowed)
 
     @property
     def shoppers(self) -> list[str]:
@@ -49,18 +65,29 @@ class Test:
         return sorted(self.truth["shopper_id"].unique())
 
 
-def make_test(dataset: Dataset, later: pd.DataFrame, k: int) -> Test:
+def make_test(
+    dataset: Dataset,
+    later: pd.DataFrame,
+    k: int,
+    *,
+    blocked: Iterable[str] = (),
+    stock: pd.DataFrame | None = None,
+) -> Test:
     """Make the test from what was known at the cut and the purchases of the test window.
 
     Args:
         dataset: the purchases before the cut, with items and shoppers.
         later: purchases of the test window: shopper_id, item_id.
         k: length of the lists.
+        blocked: items that may be shown nowhere.
+        stock: store_id, item_id: what is in stock; None: it is not known.
     """
     never = pd.Index(dataset.items["item_id"][~dataset.recommendable])
     pairs = later[["shopper_id", "item_id"]].drop_duplicates()
     past = dataset.interactions
-    categories = dataset.items.set_index("item_id")["category"] if "category" in dataset.items.columns else None
+    described = dataset.items.set_index("item_id")
+    categories = described["category"] if "category" in described.columns else None
+    makers = described["maker_id"].dropna() if "maker_id" in described.columns else pd.Series(dtype=object)
     return Test(
         truth=pairs[~pairs["item_id"].isin(never)].reset_index(drop=True),
         history=past[["shopper_id", "item_id"]].drop_duplicates().reset_index(drop=True),
@@ -70,7 +97,12 @@ def make_test(dataset: Dataset, later: pd.DataFrame, k: int) -> Test:
         attributes=dataset.shoppers,
         item_slices=item_slices(past, dataset.items, pairs, dataset.as_of),
         stores=home_stores(past),
-        items=int(dataset.recommendable.sum()),
+        makers=makers if len(makers) else None,
+        sales=past["item_id"].map(makers).value_counts(),
+        newest=past["event_time"].max(),
+        allowed=pd.Index(dataset.items["item_id"][dataset.recommendable]),
+        blocked=pd.Index(sorted(set(blocked)), dtype=object),
+        stock=stock,
         k=k,
     )
 

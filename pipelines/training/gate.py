@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from typing import Self
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
+from scipy.stats import wilcoxon
 
 from configs.errors import FacingsError
 from configs.recipe import GateRecipe
@@ -22,7 +24,39 @@ class Kind(StrEnum):
 
     FIRST = "first"  # nothing serves yet, so best-sellers do: its mean not below popularity's by more than the margin
     REFRESH = "refresh"  # the champion's recipe on newer data: not worse than the champion
-    REPLACEMENT = "replacement"  # another recipe: better than the champion's recipe refreshed on the same data
+    REPLACEMENT = "replacement"  # another recipe: better than the champion, and than its recipe refreshed
+
+
+class Check(BaseModel):
+    """One requirement besides the metric: whether it holds, and a sentence with what was found and what is asked."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    judged: bool
+    passed: bool
+    sentence: str
+
+    @classmethod
+    def of(cls, name: str, passed: bool, sentence: str) -> Self:
+        """A check that could be judged."""
+        verdict = "holds" if passed else "does not hold"
+        return cls(name=name, judged=True, passed=passed, sentence=f"{name}: {sentence}: {verdict}")
+
+    @classmethod
+    def yes(cls, name: str, sentence: str) -> Self:
+        """A check that holds."""
+        return cls.of(name, True, sentence)
+
+    @classmethod
+    def no(cls, name: str, sentence: str) -> Self:
+        """A check that does not hold."""
+        return cls.of(name, False, sentence)
+
+    @classmethod
+    def unjudged(cls, name: str, sentence: str) -> Self:
+        """A check that this data cannot decide; it refuses nobody, and the page says so."""
+        return cls(name=name, judged=False, passed=True, sentence=f"{name}: {sentence}: not judged")
 
 
 class Comparison(BaseModel):
@@ -60,8 +94,27 @@ class GateDecision(BaseModel):
     interval: tuple[float, float]  # one-sided bounds: lower and upper
     confidence: float
     shoppers: int
-    reasons: list[str]
+    reasons: list[str]  # a sentence for each comparison, then for each check
     comparisons: list[Comparison]
+    checks: list[Check] = []
+
+    @property
+    def refusals(self) -> list[str]:
+        """What did not hold: the rule's kind, a slice's or a check's name."""
+        lost = [one for one in self.comparisons if not one.passed]
+        scopes = [str(self.kind) if one.scope == "all" else one.scope for one in lost]
+        return list(dict.fromkeys([*scopes, *(check.name for check in self.checks if not check.passed)]))
+
+
+def with_checks(decision: GateDecision, checks: Sequence[Check]) -> GateDecision:
+    """The decision with further requirements: all of them must hold."""
+    return decision.model_copy(
+        update={
+            "passed": decision.passed and all(check.passed for check in checks),
+            "reasons": [*decision.reasons, *(check.sentence for check in checks)],
+            "checks": [*decision.checks, *checks],
+        }
+    )
 
 
 def decide(
@@ -71,6 +124,7 @@ def decide(
     *,
     slices: pd.Series,
     rules: GateRecipe,
+    neighbourhoods: pd.Series | None = None,
     challengers: int = 1,
     seed: int = 0,
 ) -> GateDecision:
@@ -80,9 +134,11 @@ def decide(
         kind: the rule.
         challenger: one row a shopper of the test window: shopper_id and the metric's column.
         references: the same for what it is compared with, by name. The first decides by the rule of `kind`; each
-            further one must only not be beaten by more than the margin (a replacement beside the serving champion).
+            further one is another draw of the same incumbent (the serving champion beside its recipe refreshed), and
+            the rule must hold against it as well: to beat one of two may be luck of the training.
         slices: the slice of each shopper, indexed by shopper_id.
         rules: metric, margins, confidence, resamples, slices.
+        neighbourhoods: the home store of each shopper where it is known, indexed by shopper_id.
         challengers: how many replacements are tried in this run; each is tested at (1 − confidence) / challengers, so
             that trying many does not let one through by luck (Bonferroni).
         seed: of the bootstrap.
@@ -99,11 +155,12 @@ def decide(
     main = _compare(values, first, "all", None, rules, confidence, seed)
     comparisons = [main.model_copy(update={"passed": _holds(kind, main, rules)})]
     for name in further:
-        beside = _compare(values, name, "all", None, rules, rules.confidence, seed)
-        kept = beside.lower >= -rules.margin * beside.mean_reference
-        comparisons.append(beside.model_copy(update={"passed": kept}))
+        beside = _compare(values, name, "all", None, rules, confidence, seed)
+        comparisons.append(beside.model_copy(update={"passed": _holds(kind, beside, rules)}))
     comparisons += _slices(values, first, slices, rules, seed)
-    return GateDecision(
+    comparisons += _item_slices(challenger, references[first], first, rules, seed)
+    checks = [] if neighbourhoods is None else [_neighbourhoods(values, first, neighbourhoods, rules)]
+    decision = GateDecision(
         passed=all(comparison.passed for comparison in comparisons),
         kind=kind,
         metric=rules.metric,
@@ -113,9 +170,10 @@ def decide(
         interval=(main.lower, main.upper),
         confidence=confidence,
         shoppers=main.shoppers,
-        reasons=[_sentence(kind, rules, comparison, rank) for rank, comparison in enumerate(comparisons)],
+        reasons=[_sentence(kind, rules, comparison) for comparison in comparisons],
         comparisons=comparisons,
     )
+    return with_checks(decision, checks)
 
 
 def slice_shoppers(shoppers: Sequence[str], counts: pd.Series) -> pd.Series:
@@ -150,11 +208,60 @@ def _slices(values: pd.DataFrame, reference: str, slices: pd.Series, rules: Gate
         inside = (of_shopper == name).to_numpy()
         if not inside.any():
             continue
-        part = _compare(values, reference, name, inside, rules, rules.confidence, seed)
-        judged = part.shoppers >= rules.minimum_shoppers
-        lost = part.difference < -rules.slice_margin * part.mean_reference and part.upper < 0
-        found.append(part.model_copy(update={"judged": judged, "passed": not (judged and lost)}))
+        found.append(_slice(_compare(values, reference, name, inside, rules, rules.confidence, seed), rules))
     return found
+
+
+def _slice(part: Comparison, rules: GateRecipe) -> Comparison:
+    judged = part.shoppers >= rules.minimum_shoppers
+    lost = part.difference < -rules.slice_margin * part.mean_reference and part.upper < 0
+    return part.model_copy(update={"judged": judged, "passed": not (judged and lost)})
+
+
+def _item_slices(
+    challenger: pd.DataFrame, reference: pd.DataFrame, name: str, rules: GateRecipe, seed: int
+) -> list[Comparison]:
+    """Shoppers who bought of a slice of items, judged by those purchases alone: new items, small makers, new makers."""
+    found = []
+    for column in challenger.columns:
+        scope = str(column).removesuffix("_ndcg")
+        if not str(column).startswith("item_") or scope == column or column not in reference.columns:
+            continue
+        pairs = {"challenger": challenger, name: reference}
+        values = pd.DataFrame({label: frame.set_index("shopper_id")[column] for label, frame in pairs.items()})
+        known = values.sort_index().dropna()
+        if len(known):
+            found.append(_slice(_compare(known, name, scope, None, rules, rules.confidence, seed), rules))
+    return found
+
+
+def _neighbourhoods(values: pd.DataFrame, reference: str, homes: pd.Series, rules: GateRecipe) -> Check:
+    """Whether any neighbourhood loses more than the slice's margin and more than chance explains, however small.
+
+    Each is tested by the signed ranks of its shoppers' differences (Wilcoxon, 1945), which asks no number of shoppers:
+    a handful cannot lose by more than chance unless all of them do. Of many tests some look bad by luck, so the levels
+    are Holm's (1979).
+    """
+    of = homes.reindex(values.index)
+    names, losses, chances = [], [], []
+    for name, part in values.groupby(of, sort=True):
+        gaps = (part["challenger"] - part[reference]).to_numpy(np.float64)
+        names.append(str(name))
+        before = float(part[reference].mean())
+        losses.append(float(gaps.mean()) < -rules.slice_margin * before)
+        moved = gaps[gaps != 0]
+        chances.append(float(wilcoxon(moved, alternative="less").pvalue) if len(moved) else 1.0)
+    if len(names) < 2:
+        return Check.unjudged("neighbourhoods", "there is but one, or none is known")
+    order, level, bad = np.argsort(chances, kind="stable"), 1 - rules.confidence, []
+    for rank, at in enumerate(order):
+        if chances[at] > level / (len(names) - rank):
+            break
+        if losses[at]:
+            bad.append(f"{names[at]} (p {chances[at]:.1g})")
+    asked = f"of {len(names)} none may lose more than {rules.slice_margin:.0%} and more than chance explains (Holm)"
+    told = f"{', '.join(bad)} lost" if bad else f"the least sure has p {min(chances):.2g}"
+    return Check.of("neighbourhoods", not bad, f"{asked}; {told}")
 
 
 def _compare(
@@ -200,7 +307,7 @@ def _aligned(frames: Mapping[str, pd.DataFrame], metric: str) -> pd.DataFrame:
     return values
 
 
-def _sentence(kind: Kind, rules: GateRecipe, comparison: Comparison, rank: int) -> str:
+def _sentence(kind: Kind, rules: GateRecipe, comparison: Comparison) -> str:
     """Say what was required, what was found, and whether it passed."""
     found = (
         f"{rules.metric} {comparison.mean_challenger:.4f} against {comparison.mean_reference:.4f} of "
@@ -214,7 +321,7 @@ def _sentence(kind: Kind, rules: GateRecipe, comparison: Comparison, rank: int) 
         bound = f"upper bound {comparison.upper:+.4f} ({share}), margin {rules.slice_margin:.0%}"
         return f"slice {comparison.scope}: {found}, {bound}: not worse {verdict}"
     bound = f"{found}, lower bound {comparison.lower:+.4f} ({share})"
-    if kind is Kind.REPLACEMENT and rank == 0:
+    if kind is Kind.REPLACEMENT:
         return f"{kind}: {bound} must be above 0: {verdict}"
     least = -rules.margin * comparison.mean_reference
     if kind is Kind.FIRST:

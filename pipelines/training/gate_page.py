@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from html import escape
 
 from pipelines.training.document import document, table
-from pipelines.training.gate import Comparison, GateDecision
+from pipelines.training.gate import Check, Comparison, GateDecision
 from pipelines.training.plan import Plan
 from pipelines.training.plots import Interval, forest
 
@@ -85,8 +85,10 @@ def _name(label: str, comparison: Comparison) -> str:
 
 
 def _reasons(label: str, decision: GateDecision) -> str:
+    judged: list[Comparison | Check] = [*decision.comparisons, *decision.checks]
+    marks = [("yes" if one.passed else "no") if one.judged else "faint" for one in judged]
     items = "".join(
-        f"<li class='{'yes' if comparison.passed else 'no'}'>{escape(reason)}</li>"
-        for reason, comparison in zip(decision.reasons, decision.comparisons, strict=True)
+        f"<li class='{mark}'>{escape(reason)}</li>" for reason, mark in zip(decision.reasons, marks, strict=True)
     )
-    return f"<h3>{escape(label)}</h3><ul>{items}</ul>"
+    held = f"Refused by: {', '.join(decision.refusals)}." if decision.refusals else "Everything holds."
+    return f"<h3>{escape(label)}</h3><p>{escape(held)}</p><ul>{items}</ul>"

@@ -241,11 +241,13 @@ def _carry_out(job: Job, plan: Plan, data: DataReport) -> RetrainResult:
     bench = Bench(settings, job.lake, plan, job.clock)
     for candidate in plan.candidates:
         job.step(f"train {candidate.label}", partial(bench.evaluation, candidate))
-    if plan.champion is not None:
-        unread = job.step("measure champion", partial(bench.champion, _evaluation_of(job.tracking, plan.champion)))
+    champion = None if plan.champion is None else _evaluation_of(job.tracking, plan.champion)
+    if champion is not None:
+        unread = job.step("measure champion", partial(bench.champion, champion))
         if unread is not None:
             job.progress(f"  its recipe trained anew stands in for the champion, which cannot be read: {unread}")
-    verdict = job.step("gate", lambda: judge(plan, folder))
+    job.step("measure costs", partial(bench.costs, champion))
+    verdict = job.step("gate", lambda: judge(plan, folder, bench.test))
     for sentence in verdict.reasons:
         job.progress(f"  {sentence}")
     job.step(f"refit {verdict.chosen}", lambda: bench.serving(verdict.chosen))

@@ -10,12 +10,13 @@ import pandas as pd
 from pipelines.training.gate import slice_shoppers
 
 # Metrics of item slices are columns of the frames: item_new_ndcg, item_tail_recall, …
-NEW_ITEMS, MAKERS_TAIL = "item_new", "item_tail"
+NEW_ITEMS, MAKERS_TAIL, NEW_MAKERS = "item_new", "item_tail", "item_new_makers"
 ITEM_SLICES = {
     NEW_ITEMS: "items first sold in the four weeks before the cut, or not before it at all",
     MAKERS_TAIL: "items of the makers outside those who together make 80 % of the sales before the cut",
+    NEW_MAKERS: "items of makers whose first sale lies in the eight weeks before the cut, or not before it at all",
 }
-NEW_DAYS = 28
+NEW_DAYS, NEW_MAKER_DAYS = 28, 56
 _HEAD_SHARE = 0.8
 _MOST_STORES = 10
 
@@ -39,6 +40,10 @@ def item_slices(past: pd.DataFrame, items: pd.DataFrame, later: pd.DataFrame, cu
         before = sales.cumsum() - sales  # of those above
         head = sales.index[before.to_numpy(np.float64) < _HEAD_SHARE * float(sales.sum())]
         found[MAKERS_TAIL] = maker.index[~maker.isin(head)]
+        begun = past["event_time"].groupby(past["item_id"].map(maker)).min()
+        recent = pd.Timedelta(days=NEW_MAKER_DAYS)
+        if len(past) and past["event_time"].min() < cut - 2 * recent:  # in a young shop every maker is new
+            found[NEW_MAKERS] = maker.index[~maker.isin(begun.index[begun < cut - recent])]
     return {name: members for name, members in found.items() if len(members)}
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version as package_version
 from pathlib import Path
 
-import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from configs.recipe import Recipe, load_recipe
@@ -14,15 +14,18 @@ from configs.settings import Settings
 from pipelines.training.candidates import (
     CHAMPION_LABEL,
     evaluation_folder,
+    read_evidence,
     read_shoppers,
     read_summary,
     serving_folder,
 )
+from pipelines.training.checks import Evidence, Ground, run_checks
 from pipelines.training.dataset import FEATURE_SERVICE
-from pipelines.training.gate import GateDecision, Kind, decide
+from pipelines.training.evaluate import Test
+from pipelines.training.gate import GateDecision, Kind, decide, with_checks
 from pipelines.training.gate_page import differences_plot, report_page, split_sentence
 from pipelines.training.model_card import model_card
-from pipelines.training.plan import STAND_IN, Candidate, Plan, Role, commit, model_fingerprint
+from pipelines.training.plan import BASELINES, STAND_IN, Candidate, Plan, Role, commit, model_fingerprint
 from pipelines.training.plots import standalone
 from pipelines.training.promote import REFUSED
 from pipelines.training.slices import ITEM_SLICES
@@ -72,29 +75,29 @@ class Verdict(BaseModel):
         )
 
 
-def judge(plan: Plan, folder: Path) -> Verdict:
+def judge(plan: Plan, folder: Path, test: Test) -> Verdict:
     """Put what could be published through the gate, and choose one.
 
     The best replacement that passes is chosen; else the refreshed champion; where nothing passes, the one that came
     nearest is set aside as the challenger. Where nothing ever served and nothing passes, popularity is published.
     """
-    frames = {candidate.label: read_shoppers(folder, candidate.label) for candidate in plan.candidates}
-    if plan.champion is not None:
-        frames[CHAMPION_LABEL] = read_shoppers(folder, CHAMPION_LABEL)
+    labels = [candidate.label for candidate in plan.candidates]
+    found = {label: read_evidence(folder, label) for label in [*labels, *([CHAMPION_LABEL] if plan.champion else [])]}
+    ground = Ground(cut=plan.cut, newest=test.newest.to_pydatetime(), sales=test.sales, rules=plan.rules.gate)
     tried = [
         candidate
         for candidate in plan.candidates
         if candidate.role is Role.CHALLENGER or (candidate.role is Role.REFRESHED and plan.refresh)
     ]
     replacements = sum(candidate.role is Role.CHALLENGER for candidate in tried) if plan.champion else 1
-    decisions = {candidate.label: _decide(plan, candidate, frames, replacements) for candidate in tried}
+    decisions = {candidate.label: _decide(plan, candidate, found, ground, replacements) for candidate in tried}
     notes: tuple[str, ...] = ()
     if plan.champion is None and not any(decision.passed for decision in decisions.values()):
         # A shop's first run must leave something that serves: best-sellers, until a better model passes.
         stand_in = next(candidate for candidate in plan.candidates if candidate.label == _popularity(plan))
         why = (f"{label}: {reason}" for label, decision in decisions.items() for reason in decision.reasons[:1])
         notes = (*why, f"{stand_in.label} serves until a better model passes")
-        decisions[stand_in.label] = _decide(plan, stand_in, frames, replacements)
+        decisions[stand_in.label] = _decide(plan, stand_in, found, ground, replacements)
     ranked = sorted(
         decisions,
         key=lambda label: (
@@ -157,8 +160,9 @@ def report_path(settings: Settings, plan: Plan) -> Path:
     return settings.paths.reports / f"retrain-{plan.key}.html"
 
 
-def _decide(plan: Plan, candidate: Candidate, frames: dict[str, pd.DataFrame], replacements: int) -> GateDecision:
-    ours = frames[candidate.label]
+def _decide(
+    plan: Plan, candidate: Candidate, found: Mapping[str, Evidence], ground: Ground, replacements: int
+) -> GateDecision:
     if plan.champion is None:
         kind, references = Kind.FIRST, [_popularity(plan)]
     elif candidate.role is Role.REFRESHED:
@@ -166,15 +170,53 @@ def _decide(plan: Plan, candidate: Candidate, frames: dict[str, pd.DataFrame], r
     else:
         refreshed = next(other.label for other in plan.candidates if other.role is Role.REFRESHED)
         kind, references = Kind.REPLACEMENT, [refreshed, CHAMPION_LABEL]
-    return decide(
+    return judge_one(
         kind,
-        ours,
-        {label: frames[label] for label in references},
-        slices=ours.set_index("shopper_id")["slice"],
-        rules=plan.rules.gate,
+        candidate.label,
+        references,
+        found,
+        ground,
+        baseline=any(model_fingerprint(candidate.recipe) == model_fingerprint(load_recipe(one)) for one in BASELINES),
         challengers=replacements,
         seed=plan.rules.seed,
     )
+
+
+def judge_one(
+    kind: Kind,
+    label: str,
+    references: Sequence[str],
+    found: Mapping[str, Evidence],
+    ground: Ground,
+    *,
+    baseline: bool = False,
+    challengers: int = 1,
+    seed: int = 0,
+) -> GateDecision:
+    """The whole gate for one candidate: the rule of its kind, the slices, the neighbourhoods and every check.
+
+    Args:
+        kind, challengers, seed: as in `gate.decide`.
+        label: the candidate's.
+        references: labels of what it is compared with, as in `gate.decide`.
+        found: everything measured on the same shoppers, by label.
+        ground: the run's.
+        baseline: it is itself one of the counts by which others are measured.
+    """
+    ours = found[label]
+    by_shopper = ours.frame.set_index("shopper_id")
+    decision = decide(
+        kind,
+        ours.frame,
+        {name: found[name].frame for name in references},
+        slices=by_shopper["slice"],
+        neighbourhoods=by_shopper["neighbourhood"],
+        rules=ground.rules,
+        challengers=challengers,
+        seed=seed,
+    )
+    others = {name: one for name, one in found.items() if baseline or name != label}
+    return with_checks(decision, run_checks(kind, ours, found[references[0]], others, ground))
 
 
 def _popularity(plan: Plan) -> str:

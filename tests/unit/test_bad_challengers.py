@@ -1,0 +1,53 @@
+"""Planted bad challengers are refused, each for what is wrong with it; the honest one passes; equals do not replace.
+
+benchmarks/gate.py does the same on several towns, with 200 comparisons of like with like.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines.training.gate import Kind
+from pipelines.training.portrait import QUANTILES, drift
+from tests.proving_ground import BAD, Bench, like_with_like, make_town
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    return Bench(make_town(1))
+
+
+def test_the_honest_challenger_replaces_the_champion_and_every_check_is_told(bench: Bench) -> None:
+    decision = bench.judge(bench.evidence(bench.good))
+    assert decision.passed, decision.refusals
+    assert len(decision.reasons) == len(decision.comparisons) + len(decision.checks)
+    told = {check.name for check in decision.checks}
+    assert {"sound", "knowledge", "freshness", "reach", "length", "range", "personal", "places of new makers", "makers",
+            "stock", "foresight", "foreseen whole", "cost", "neighbourhoods"} <= told  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(BAD))
+def test_a_planted_bad_challenger_is_refused_for_what_is_wrong_with_it(bench: Bench, name: str) -> None:
+    reasons, make = BAD[name]
+    decision = bench.judge(make(bench))
+    assert not decision.passed
+    assert set(reasons.split(", ")) <= set(decision.refusals), decision.refusals
+
+
+def test_a_refresh_of_the_same_passes_and_one_whose_scores_have_another_shape_does_not(bench: Bench) -> None:
+    refreshed = bench.found["refreshed"]
+    assert bench.judge(refreshed, Kind.REFRESH).passed
+    lists = bench.champion.recommend(bench.test.shoppers, 10, attributes=bench.test.attributes)
+    bent = bench.evidence(lists.assign(score=-(lists["rank"].astype(float) ** 4)))
+    assert "drift" in bench.judge(bent, Kind.REFRESH).refusals
+
+
+def test_like_does_not_replace_like(bench: Bench) -> None:
+    assert sum(decision.passed for decision in like_with_like(bench.town, 8, 5)) <= 1
+
+
+def test_drift_tells_a_shift_from_none() -> None:
+    same = list(QUANTILES)
+    assert drift(same, same) == 0
+    assert drift(same, list(QUANTILES + 0.2)) == pytest.approx(0.2)
+    assert drift(same, list(1 - QUANTILES[::-1])) < 1e-9
