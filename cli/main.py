@@ -31,6 +31,7 @@ VERBS = {
     "promote": ("cli.promote", "Make a registered version the champion."),
     "rollback": ("cli.rollback", "Put the champion before this one back."),
     "plan": ("cli.plan", "Allocate offers to shoppers under budgets, stock and caps."),
+    "guard": ("cli.guard", "Take back what does worse live than what served before."),
     "history": ("cli.history", "Show what served when."),
     "serve": ("cli.serve", "Serve offers, screens and events over HTTP."),
     "explain": ("cli.explain", "Tell of one recommendation what was shown, why, and what it led to."),

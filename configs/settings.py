@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from configs.clock import Clock, ReplayClock, SystemClock
 from configs.errors import UsageError
+from configs.guard import GuardRules
 from configs.home import Home
 from configs.suspicion import SuspicionRules
 
@@ -37,6 +38,7 @@ class Settings(BaseSettings):
     live_features: Literal["on", "off"] = Field(
         "on", description="whether `facings serve` pushes live features into Feast's online store"
     )
+    guard: GuardRules = Field(GuardRules(), description="when what serves is taken back by itself, as JSON")
     decision_days: int = Field(35, ge=1, description="how long a decision and what it saw are kept")
     attribution_days: float = Field(
         7.0, gt=0, description="a purchase counts for what was shown at most so long before it"

@@ -143,17 +143,33 @@ def publish(
     return built
 
 
-def rollback(settings: Settings, *, reason: str, clock: Clock, progress: Callable[[str], None]) -> Deployment:
+def rollback(
+    settings: Settings,
+    *,
+    reason: str,
+    expected: int | None = None,
+    clock: Clock,
+    progress: Callable[[str], None],
+) -> Deployment:
     """Put the deployment before the current one back, and return the new row; rolled back again, it goes further.
 
+    Args:
+        settings: names the home.
+        reason: one line for the ledger.
+        expected: the deployment that must still be in force; None: whichever is.
+        clock: tells when.
+        progress: told how far it is.
+
     Raises:
-        FacingsError: nothing serves, or nothing served before.
+        FacingsError: nothing serves, nothing served before, or another deployment than the expected one is in force.
     """
     ledger = open_ledger(settings)
     with exclusive(publishing_lock(settings), "publish or rollback", wait=True):
         current = reconcile(settings, ledger)
         if current is None:
             raise FacingsError(_NOTHING)
+        if expected is not None and current.id != expected:
+            raise FacingsError(f"Version {current.version} came into force meanwhile; it was not what was judged.")
         target = None if current.previous is None else ledger.get(current.previous)
         if target is None:
             raise FacingsError(
