@@ -21,7 +21,7 @@ from models.registry import create, load
 from pipelines.signals.lake import Lake
 from pipelines.training.checks import Evidence
 from pipelines.training.cost import Cost, measure_costs
-from pipelines.training.dataset import signals, training_dataset, what_counts
+from pipelines.training.dataset import blocked_items, signals, training_dataset, what_counts
 from pipelines.training.evaluate import Test, make_test, measure_lists
 from pipelines.training.gate import slice_shoppers
 from pipelines.training.plan import Candidate, Plan, Role
@@ -142,7 +142,9 @@ class Bench:
         known = training_dataset(self._settings, self._lake, plain, self._cut, interactions=purchases)
         bought = what_counts(self._settings, self._lake, purchases, self._end)
         later = bought[bought["event_time"] >= self._cut]
-        return make_test(known, later, self._plan.rules.split.k, stock=_in_stock(self._lake))
+        stock = _in_stock(self._lake)
+        blocked = blocked_items(self._settings, self._lake)
+        return make_test(known, later, self._plan.rules.split.k, blocked=blocked, stock=stock)
 
     def _measure(self, label: str, model: Recommender, learned: Learned | None) -> None:
         lists, broken = _asked(model, self.test)

@@ -20,6 +20,8 @@ from pipelines.signals.counted import EXTRA, counted
 from pipelines.signals.lake import Lake
 from pipelines.signals.watching import COLUMNS as WATCHED
 from pipelines.signals.watching import watching
+from state.blocked import blocked_now
+from state.engine import open_engine
 
 PROMOTION_COLUMNS = ["store_id", "item_id", "starts", "ends", "display", "mailer"]
 COLUMNS = ["shopper_id", "item_id", "event_time", "quantity", "price", "store_id", "basket_id"]
@@ -74,7 +76,8 @@ def data_fingerprint(lake: Lake, recipes: Iterable[Recipe], settings: Settings) 
     if any(rule.contents for rule in rules):
         tables.update(CONTENT_TABLES)
     content = lake.fingerprint(sorted(tables))
-    text = "\n".join([content, *settings.never_recommend, settings.suspicion.model_dump_json()])
+    never = [*settings.never_recommend, *blocked_items(settings, lake)]
+    text = "\n".join([content, *never, settings.suspicion.model_dump_json()])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -138,12 +141,23 @@ def training_dataset(
         shopper_attributes=attributes,
         dated_attributes=recipe.data.shopper_features,
         never_recommend=settings.never_recommend,
+        blocked=blocked_items(settings, lake),
         promotions=_promotions(lake, as_of, planned=recipe.data.promotions == "planned")
         if recipe.data.promotions != "none"
         else None,
         watched=watched,
         contents=None if watched is None else _contents(lake, watched),
     )
+
+
+def blocked_items(settings: Settings, lake: Lake) -> list[str]:
+    """Items that are blocked now, or whose maker is; ordered by id."""
+    blocked = blocked_now(open_engine(settings.state_uri))
+    found = set(blocked.items)
+    if blocked.makers and lake.has("items") and "maker_id" in lake.scan("items").collect_schema().names():
+        theirs = pl.col("maker_id").is_in(list(blocked.makers))
+        found |= set(lake.scan("items").filter(theirs).select("item_id").collect()["item_id"])
+    return sorted(found)
 
 
 def _items(lake: Lake, as_of: pd.Timestamp) -> pd.DataFrame:
