@@ -110,8 +110,10 @@ class ShopOffers:
     def __init__(self, rows: npt.NDArray[Any], names: Names) -> None:
         self.rows, self.names = rows, names
         self.campaigns = names.campaigns
-        self._items = np.ascontiguousarray(rows["item"])
+        most = int(rows["item"].max(initial=-1)) + 1
+        self._first = np.searchsorted(rows["item"], np.arange(most + 2))  # of each item its first row; at the end none
         self._where = [frozenset(where) for where in names.stores]
+        self._prices: tuple[Mapping[str, float], npt.NDArray[np.float64]] = ({}, np.zeros(len(names.campaigns) + 1))
 
     def __len__(self) -> int:
         """How many rows there are."""
@@ -127,8 +129,9 @@ class ShopOffers:
         Returns:
             For each offer the index into `places` and the row, by item, the deepest discount first.
         """
-        low = np.searchsorted(self._items, places, "left")
-        counts = np.searchsorted(self._items, places, "right") - low
+        item = np.minimum(places, len(self._first) - 2)
+        low = self._first[item]
+        counts = self._first[item + 1] - low
         total = int(counts.sum())
         if not total:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -142,6 +145,17 @@ class ShopOffers:
             here = np.array([store_id in where for where in self._where] + [True])  # the last for -1: all stores
             holds &= here[found["stores"]]
         return at[holds], row[holds]
+
+    def by_campaign(self, prices: Mapping[str, float]) -> npt.NDArray[np.float64]:
+        """What is told of campaigns (0 of others), by their position; at the end 0 for no campaign.
+
+        The last mapping is remembered by its identity: who wants other prices makes another one.
+        """
+        known, found = self._prices
+        if known is not prices:
+            found = np.array([prices.get(name, 0.0) for name in self.names.campaigns] + [0.0])
+            self._prices = prices, found
+        return found
 
     def offer(self, row: int) -> Offer:
         """One row, by its names."""

@@ -43,6 +43,7 @@ _VERSION = 8
 _FROM_POLICY = {"sensitive_categories", "durable_categories", "bought_days", "due_share", "cap_days"}
 _RECENT_DAYS = 28
 _LIST = 200
+_MOST_STORES = 256  # whose stock is held in memory
 CHAIN = "chain"
 NEVER, AGE_RESTRICTED, SENSITIVE, DURABLE = 1, 2, 4, 8
 # ISO 4217: currencies whose minor unit is not a hundredth.
@@ -315,6 +316,7 @@ class Shop:
             np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)) for name in CODED
         )
         self.joined: npt.NDArray[np.int64] = np.asarray(np.load(folder / JOINED, mmap_mode="r", allow_pickle=False))
+        self._stock: dict[str, npt.NDArray[np.bool_]] = {}
         self.names: dict[str, list[str]] = json.loads((folder / NAMES).read_text())
         offers = np.asarray(np.load(folder / OFFERS, mmap_mode="r", allow_pickle=False))
         self.offers = ShopOffers(offers, Names(*json.loads((folder / OFFER_NAMES).read_text())))
@@ -340,6 +342,19 @@ class Shop:
             return None
         raw = self._file.get("stock", key_of(store_id))
         return np.frombuffer(raw, "<i4") if raw else np.zeros(0, np.int32)
+
+    def stocked(self, store_id: str | None) -> npt.NDArray[np.bool_] | None:
+        """Of every item whether it is in stock; None: the rule is off."""
+        if not self.has_stock or store_id is None:
+            return None
+        held = self._stock.get(store_id)
+        if held is None:
+            held = np.zeros(self.size, bool)
+            held[self.in_stock(store_id)] = True
+            if len(self._stock) >= _MOST_STORES:
+                self._stock.clear()
+            self._stock[store_id] = held
+        return held
 
     def excluded(self, store_id: str | None) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None:
         """Sorted codes of the brands and of the categories that a store does not want shown; None: it has none."""

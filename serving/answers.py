@@ -66,7 +66,7 @@ class Answering:
         slate = decide(view, ask, now, facts=facts, policy=self.policy, seed=seed, explain=explain, live=live)
         recommendation_id = new_id(now)
         expires = now + timedelta(minutes=self.settings.claim_minutes)
-        stocked = view.shop.in_stock(ask.store_id) is not None
+        stocked = view.shop.stocked(ask.store_id) is not None
         cards = view.shop.cards([chosen.place for chosen in slate.items])
         items = []
         for rank, (chosen, card) in enumerate(zip(slate.items, cards, strict=True), start=1):

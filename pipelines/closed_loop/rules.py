@@ -31,6 +31,7 @@ class _OwnStock(Shop):
     def __init__(self, shop: Shop, stocked: Mapping[str, npt.NDArray[np.int32]]) -> None:
         self.__dict__.update(shop.__dict__)
         self._stocked = stocked
+        self._stock = {}  # the shop's own is of its own shelves
 
     def in_stock(self, store_id: str | None) -> npt.NDArray[np.int32] | None:
         """Sorted positions of what is in stock."""

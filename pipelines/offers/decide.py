@@ -216,7 +216,7 @@ class _Decision:
         self.setting = Setting(ask.placement, ask.store_id, recognised, excluded, now, facts, policy)
         self.wanted = None if ask.candidates is None else view.shop.positions(list(ask.candidates))
         self.focus = self.known.focus(ask.categories) if ask.categories else None
-        self.seen = np.zeros(0, np.int32)
+        self.seen = np.zeros(view.shop.size, bool)
         self.looked: list[Looked] = []
         self.parts: list[Part] = []
         self.refused: dict[int, list[Refusal]] = {}
@@ -238,8 +238,7 @@ class _Decision:
             makers = [makers[(int(turn * len(makers)) + step) % len(makers)] for step in range(_MOST_NEW_MAKERS)]
         self.shares = {maker: shares[maker] for maker in makers}
         if makers:
-            items = np.concatenate([self.known.items_of(maker, turn) for maker in makers])
-            self._take(NEWCOMERS, _plain(items, Reason.IN_ASSORTMENT), only_tell=False)
+            self._take(NEWCOMERS, _plain(self.known.items_of(makers, turn), Reason.IN_ASSORTMENT), only_tell=False)
 
     def pool(self) -> Pool:
         """All that could be shown."""
@@ -279,7 +278,7 @@ class _Decision:
         if not len(places):
             return
         codes = refusals(self.view, places, self.setting)
-        self.seen = np.concatenate([self.seen, places])
+        self.seen[places] = True
         if self.explain and level not in (ASSORTMENT, NEWCOMERS):  # to name all that a shop has explains nothing
             _note(self.refused, places, codes)
         allowed = np.flatnonzero(~np.logical_or.reduce(list(codes.values())))
@@ -375,15 +374,18 @@ def _unknown(count: int) -> npt.NDArray[np.float16]:
 
 
 def _fresh(
-    places: npt.NDArray[np.int32], seen: npt.NDArray[np.int32], wanted: npt.NDArray[np.int32] | None
+    places: npt.NDArray[np.int32], seen: npt.NDArray[np.bool_], wanted: npt.NDArray[np.int32] | None
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """Candidates that no earlier level brought, in order, and where they stood."""
-    keep = ~np.isin(places, seen)
+    """Candidates that no earlier level brought, in order, each once, and where they stood."""
+    keep = ~seen[places]
     if wanted is not None:
         keep &= np.isin(places, wanted)
     at = np.flatnonzero(keep)
-    first = np.sort(np.unique(places[at], return_index=True)[1])
-    return places[at[first]], at[first]
+    fresh = places[at]
+    first = np.empty(len(seen), np.int32)  # of each place, where it stands first: written from the end
+    first[fresh[::-1]] = np.arange(len(fresh) - 1, -1, -1, dtype=np.int32)
+    once = first[fresh] == np.arange(len(fresh))
+    return (fresh, at) if once.all() else (fresh[once], at[once])
 
 
 def _note(

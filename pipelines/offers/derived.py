@@ -15,7 +15,7 @@ from pipelines.shop_offers import UNKNOWN_PRICE, ShopOffers
 
 _DEPTH = 3  # of category paths, as far as likeness goes
 _MOST_FOCUSES = 1000
-_MOST_OF_A_MAKER = 32
+_MOST_OF_A_MAKER = 8
 _DAY = 86_400_000_000
 
 
@@ -28,7 +28,8 @@ class Derived:
         self._impulse: dict[float, float] = {}
         self._focus: dict[tuple[str, ...], npt.NDArray[np.bool_]] = {}
         order = np.argsort(shop.makers, kind="stable").astype(np.int32)
-        self._by_maker, self._makers = order, shop.makers[order]
+        self._by_maker = order
+        self._first = np.searchsorted(shop.makers[order], np.arange(len(shop.joined) + 1, dtype=np.int32))
 
     def impulse(self, share: float) -> float:
         """The price up to which goods are the cheapest `share` of the shop; minor units."""
@@ -55,13 +56,17 @@ class Derived:
             return {}
         return dict.fromkeys(np.flatnonzero((joined <= moment) & (joined > moment - days * _DAY)).tolist(), share)
 
-    def items_of(self, maker: int, turn: float) -> npt.NDArray[np.int32]:
-        """Items of a maker; of one with many a window of them that begins at `turn`, from 0 to 1."""
-        low, high = np.searchsorted(self._makers, [maker, maker + 1])
-        items = self._by_maker[low:high]
-        if len(items) <= _MOST_OF_A_MAKER:
-            return items
-        return np.take(items, np.arange(_MOST_OF_A_MAKER) + int(turn * len(items)), mode="wrap")
+    def items_of(self, makers: Sequence[int], turn: float) -> npt.NDArray[np.int32]:
+        """Items of makers; of one with many a window of them that begins at `turn`, from 0 to 1."""
+        codes = np.array(makers, np.int64)
+        low = self._first[codes]
+        counts = self._first[codes + 1] - low
+        taken = np.minimum(counts, _MOST_OF_A_MAKER)
+        skipped = np.where(counts > taken, (turn * counts).astype(np.int64), 0)
+        step = np.arange(int(taken.sum())) - np.repeat(np.cumsum(taken) - taken, taken)
+        within = (np.repeat(skipped, taken) + step) % np.repeat(counts, taken)
+        found: npt.NDArray[np.int32] = self._by_maker[np.repeat(low, taken) + within]
+        return found
 
 
 # By a snapshot's offers: those who read it from records share that object, and nothing here holds it.
@@ -81,12 +86,12 @@ def _folded(path: str) -> tuple[str, ...]:
 
 
 def _paths(names: Sequence[str]) -> npt.NDArray[np.int32]:
-    """For each category code, and at the end for no category (-1), codes of the path's first levels; shape (n, 3)."""
+    """For each category code, and at the end for no category (-1), codes of the path's first levels; shape (3, n)."""
     codes: dict[tuple[str, ...], int] = {}
-    found = np.full((len(names) + 1, _DEPTH), -1, np.int32)
+    found = np.full((_DEPTH, len(names) + 1), -1, np.int32)
     for row, name in enumerate(names):
         path = _folded(name)
         if path:
             levels = [path[: min(level + 1, len(path))] for level in range(_DEPTH)]
-            found[row] = [codes.setdefault(level, len(codes)) for level in levels]
+            found[:, row] = [codes.setdefault(level, len(codes)) for level in levels]
     return found

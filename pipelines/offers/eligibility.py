@@ -111,9 +111,9 @@ def refusals(view: Reads, places: _Places, setting: Setting) -> dict[Refusal, np
         found[Refusal.JUST_BOUGHT], found[Refusal.NOT_DUE] = _among(places, just), _among(places, lasts)
     if facts.shown:
         found[Refusal.SHOWN_OFTEN] = _among(places, setting._shown)
-    stocked = shop.in_stock(setting.store_id)
+    stocked = shop.stocked(setting.store_id)
     if stocked is not None:
-        found[Refusal.OUT_OF_STOCK] = ~_among(places, stocked)
+        found[Refusal.OUT_OF_STOCK] = ~stocked[places]
     return found
 
 

@@ -58,7 +58,7 @@ def joined(shop: ShopReads, parts: Sequence[Part], paths: npt.NDArray[np.int32],
     Args:
         shop: what is known of the items.
         parts: level by level, at least one.
-        paths: of each category code the codes of its path, shape (codes + 1, depth).
+        paths: of each category code the codes of its path, shape (3, codes + 1).
         shares: by maker code the share of the slots that is a new maker's by right.
     """
     sizes = [len(part.places) for part in parts]
@@ -79,7 +79,7 @@ def joined(shop: ShopReads, parts: Sequence[Part], paths: npt.NDArray[np.int32],
         value[order],
         makers,
         shop.brands[places[order]],
-        paths[shop.categories[places[order]]],
+        paths[:, shop.categories[places[order]]],
         _rights(makers, shares),
     )
     found = [part.options for part in parts]
@@ -104,8 +104,11 @@ def joined(shop: ShopReads, parts: Sequence[Part], paths: npt.NDArray[np.int32],
 def _rights(makers: npt.NDArray[np.int32], shares: Mapping[int, float]) -> npt.NDArray[np.float64]:
     """For each candidate its part of its maker's share of the slots, the same for all of a maker."""
     found = np.zeros(len(makers))
-    for maker, share in shares.items():
-        of = makers == maker
-        if of.any():
-            found[of] = share / np.count_nonzero(of)
+    if not shares:
+        return found
+    codes = np.array(sorted(shares), np.int32)
+    which = np.minimum(np.searchsorted(codes, makers), len(codes) - 1)
+    theirs = np.flatnonzero(codes[which] == makers)
+    share = np.array([shares[code] for code in codes.tolist()])
+    found[theirs] = (share / np.maximum(np.bincount(which[theirs], minlength=len(codes)), 1))[which[theirs]]
     return found

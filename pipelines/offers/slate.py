@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from configs.policy import PolicySettings
 
-# Of what two goods have in common: the category's path counts half, maker and brand a quarter each.
-_BY_PATH, _BY_NAME = 0.5, 0.25
+# Of what two goods have in common: three levels of the category's path count half, maker and brand a quarter each.
+_BY_LEVEL, _BY_NAME, _ALL = 2, 3, 12
 _UNKNOWN = -1
 Mask = npt.NDArray[np.bool_]
 
@@ -30,7 +30,7 @@ class Goods:
         group: int64, ascending: a lower one goes first.
         value: float64, what orders a group.
         makers, brands: int32 codes; -1: not known.
-        paths: int32, shape (n, depth): codes of the category and those above it; -1: not known.
+        paths: int32, shape (3, n): codes of the category's path, from its root; -1: not known.
         newcomers: float64, for each candidate the share of the slots that is its maker's by right.
     """
 
@@ -94,9 +94,10 @@ def fill(
     """
     total = len(goods)
     left = np.ones(total, bool)
-    loss, likeness = policy.diversity * np.abs(goods.value), np.zeros(total)
-    edges = [*np.flatnonzero(np.r_[True, goods.group[1:] != goods.group[:-1]]).tolist(), total] if total else [0]
+    loss, likeness = policy.diversity / _ALL * np.abs(goods.value), np.zeros(total, np.int8)
+    edges = [0, *(np.flatnonzero(goods.group[1:] != goods.group[:-1]) + 1).tolist(), total] if total else [0]
     group, held, promised = 0, dict[int, int](), bool(goods.newcomers.any())
+    exploring, sum_to = policy.exploration, min(policy.newcomers_most, 1.0 - policy.exploration)
     found: list[Drawn] = []
     for number, (first, second) in enumerate(chance[: count if given is None else len(given)].tolist()):
         while group + 1 < len(edges) and not left[edges[group] : edges[group + 1]].any():
@@ -107,19 +108,23 @@ def fill(
         marginal = np.where(left[part], goods.value[part] - loss[part] * likeness[part], -np.inf)
         best = edges[group] + int(marginal.argmax())
         at, could = best, left.copy()
-        fresh = min(float(goods.newcomers[left].sum()), policy.newcomers_most) if promised else 0.0
-        fresh = min(fresh, 1.0 - policy.exploration)
+        rights = float(goods.newcomers @ left) if promised else 0.0
+        fresh = min(rights, sum_to)
         if given is not None:
             at = given[number]
-        elif first < policy.exploration:
+        elif first < exploring:
             places = np.flatnonzero(left)
             at = int(places[int(second * len(places))])
-        elif first < policy.exploration + fresh:
+        elif first < exploring + fresh:
             places = np.flatnonzero(goods.newcomers * left)
             summed = np.cumsum(goods.newcomers[places])
             at = int(places[min(int(np.searchsorted(summed, second * summed[-1], "right")), len(places) - 1)])
-        slot = Drawn(at, 0.0, best, could, policy.exploration, fresh)
-        found.append(Drawn(at, _chance(goods, slot), best, could, policy.exploration, fresh))
+        shown = 0.0
+        if at >= 0 and could[at]:
+            shown = exploring / np.count_nonzero(could) + (1.0 - exploring - fresh) * (at == best)
+            if fresh:
+                shown += float(goods.newcomers[at]) * (fresh / rights)
+        found.append(Drawn(at, float(shown), best, could, exploring, fresh))
         if at < 0:
             continue
         left[at] = False
@@ -133,33 +138,20 @@ def fill(
     return found
 
 
-def like(goods: Goods, at: int) -> npt.NDArray[np.float64]:
-    """How alike each candidate is to one of them, from 0 to 1: its category's path, its maker, its brand."""
-    found = np.zeros(len(goods))
-    if goods.paths[at, 0] != _UNKNOWN:
-        found += (goods.paths == goods.paths[at]).mean(axis=1) * _BY_PATH
+def like(goods: Goods, at: int) -> npt.NDArray[np.int8]:
+    """How alike each candidate is to one of them, from 0 to _ALL: its category's path, its maker, its brand."""
+    found = np.zeros(len(goods), np.int8)
+    if goods.paths[0, at] != _UNKNOWN:
+        for level in goods.paths:
+            found += (level == level[at]).view(np.int8)
+        found *= np.int8(_BY_LEVEL)
     for codes in (goods.makers, goods.brands):
         if codes[at] != _UNKNOWN:
-            found += (codes == codes[at]) * _BY_NAME
+            found += (codes == codes[at]).view(np.int8) * np.int8(_BY_NAME)
     return found
 
 
 def fillable(makers: npt.NDArray[np.int32], cap: int) -> int:
     """How many slots these candidates can fill with at most `cap` of each maker."""
-    known = makers[makers != _UNKNOWN]
-    if not len(known):
-        return len(makers)
-    return int(np.minimum(np.unique(known, return_counts=True)[1], cap).sum()) + len(makers) - len(known)
-
-
-def _chance(goods: Goods, slot: Drawn) -> float:
-    """The propensity of what got the slot."""
-    if slot.at < 0 or not slot.open[slot.at]:
-        return 0.0
-    chance = slot.exploring / np.count_nonzero(slot.open)
-    if slot.newcomers:
-        weights = goods.newcomers * slot.open
-        chance += float(weights[slot.at]) * (slot.newcomers / float(weights.sum()))
-    if slot.at == slot.best:
-        chance += 1.0 - slot.exploring - slot.newcomers
-    return float(chance)
+    counts = np.bincount(makers + 1)  # those without a maker first
+    return int(np.minimum(counts[1:], cap).sum() + counts[0]) if len(counts) else 0

@@ -85,6 +85,10 @@ class ShopReads(Protocol):
         """Sorted positions of what is in stock; None: the rule is off."""
         ...
 
+    def stocked(self, store_id: str | None) -> npt.NDArray[np.bool_] | None:
+        """Of every item whether it is in stock; None: the rule is off."""
+        ...
+
     def excluded(self, store_id: str | None) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None:
         """Sorted codes of the brands and of the categories that a store does not want shown; None: it has none."""
         ...

@@ -74,8 +74,7 @@ def options(
     allowed = keeps_margin(told["price"], costs[at], policy.margin_floor)
     scarce = np.zeros(len(rows))
     if shadow:
-        by_campaign = np.array([shadow.get(name, 0.0) for name in shop.offers.campaigns] + [0.0])  # the last: of none
-        scarce = by_campaign[told["campaign"]]
+        scarce = shop.offers.by_campaign(shadow)[told["campaign"]]
         allowed &= scarce < np.inf
     at, rows, discount, scarce = at[allowed], rows[allowed], discount[allowed], scarce[allowed]
     worths = gain(odds[at], prices[at], costs[at], discount)
@@ -85,7 +84,8 @@ def options(
         # Of one candidate the worth most first, then the smallest discount; where none can be told, as they lie.
         known = worths == worths
         order = np.lexsort((np.where(known, discount, 0.0), np.where(known, -worths, 0.0), at))
-        first = order[np.r_[True, at[order][1:] != at[order][:-1]]]
+        whose = at[order]
+        first = order[np.flatnonzero(np.concatenate([[True], whose[1:] != whose[:-1]]))]
         of = at[first]
         told_so = worths[first] == worths[first]
         better = (worths[first] > plain[of]) | ((discount[first] == 0) & (worths[first] >= plain[of])) | ~told_so

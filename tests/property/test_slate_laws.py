@@ -35,7 +35,7 @@ def goods(seed: int, size: int, *, groups: int = 3, newcomers: bool = True) -> G
         value[order],
         chance.integers(-1, 5, size).astype(np.int32),
         chance.integers(-1, 5, size).astype(np.int32),
-        chance.integers(-1, 4, (size, 3)).astype(np.int32),
+        chance.integers(-1, 4, (3, size)).astype(np.int32),
         rights,
     )
 
@@ -88,7 +88,7 @@ def test_what_is_shown_comes_as_often_as_its_propensity_tells() -> None:
 def test_the_best_of_the_first_group_goes_first_and_ties_stay_in_their_order() -> None:
     sure: dict[str, Any] = {"chance": np.full((4, 2), 0.999)}  # draws nothing
     none = np.full(6, -1, np.int32)
-    paths = np.full((6, 3), -1, np.int32)
+    paths = np.full((3, 6), -1, np.int32)
     alike = Goods(np.array([0, 0, 0, 1, 1, 1]), np.array([2.0, 2, 1, 9, 9, 9]), none, none, paths, np.zeros(6))
     assert [slot.at for slot in fill(alike, 4, PolicySettings(), **sure)] == [0, 1, 2, 3]
 
@@ -96,7 +96,7 @@ def test_the_best_of_the_first_group_goes_first_and_ties_stay_in_their_order() -
 def test_a_second_of_a_kind_is_worth_less_and_a_third_of_a_maker_is_not_shown() -> None:
     sure: dict[str, Any] = {"chance": np.full((4, 2), 0.999)}
     makers = np.array([7, 7, 7, 8], np.int32)
-    paths = np.array([[0, 1, 1], [0, 1, 1], [0, 1, 1], [2, 3, 3]], np.int32)
+    paths = np.array([[0, 0, 0, 2], [1, 1, 1, 3], [1, 1, 1, 3]], np.int32)
     kinds = Goods(np.zeros(4, np.int64), np.array([10.0, 9.0, 8.5, 8.0]), makers, makers, paths, np.zeros(4))
     assert [slot.at for slot in fill(kinds, 4, PolicySettings(diversity=0.0), **sure)] == [0, 1, 3]
     assert [slot.at for slot in fill(kinds, 4, PolicySettings(diversity=0.2), **sure)] == [0, 3, 1]

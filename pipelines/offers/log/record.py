@@ -75,7 +75,7 @@ def record(
         elif looked.level in BEST_SELLERS:  # of the other levels the shop's arrays tell the candidates
             name = (view.shop_id, view.slates_id, looked.level, ask.store_id)
             levels.append([looked.level, *shared(name, lambda ranked=ranked: pack(ranked))])  # type: ignore[misc]
-    stocked = shop.in_stock(ask.store_id)
+    stocked = shop.stocked(ask.store_id)
     seen: dict[str, Any] = {
         "format": FORMAT,
         "levels": levels,
@@ -87,7 +87,7 @@ def record(
         "places": [one.place for one in slate.items],
     }
     if stocked is not None:
-        seen["stock"] = shared((view.shop_id, "stock", ask.store_id), lambda: _stock(shop.size, stocked))
+        seen["stock"] = shared((view.shop_id, "stock", ask.store_id), lambda: _stock(stocked))
     unwanted = shop.excluded(ask.store_id)
     if unwanted is not None:
         seen["unwanted"] = [codes.tolist() for codes in unwanted]
@@ -161,11 +161,9 @@ def _shop(view: View) -> bytes:
     return b"".join([LENGTH.pack(len(head)), head, *arrays, joined, shop.offers.rows.tobytes()])
 
 
-def _stock(size: int, stocked: npt.NDArray[np.int32]) -> bytes:
+def _stock(stocked: npt.NDArray[np.bool_]) -> bytes:
     """What a store has, one bit for each item of the shop."""
-    held = np.zeros(size, bool)
-    held[stocked] = True
-    return LENGTH.pack(size) + np.packbits(held).tobytes()
+    return LENGTH.pack(len(stocked)) + np.packbits(stocked).tobytes()
 
 
 def _names(view: View, slate: Slate) -> list[list[Any]]:

@@ -156,7 +156,7 @@ class Recorded:
 class RecordedShop:
     """What a decision read of the shop; of everything else it says nothing."""
 
-    def __init__(self, whole: ShopArrays, stock: npt.NDArray[np.int32] | None, seen: Mapping[str, Any]) -> None:
+    def __init__(self, whole: ShopArrays, stock: npt.NDArray[np.bool_] | None, seen: Mapping[str, Any]) -> None:
         self.size, self.names, self.joined, self.offers = whole.size, whole.names, whole.joined, whole.offers
         self.prices, self.costs, self.flags = (whole.arrays[name] for name in ("prices", "costs", "flags"))
         self.makers, self.brands = whole.arrays["makers"], whole.arrays["brands"]
@@ -180,6 +180,10 @@ class RecordedShop:
 
     def in_stock(self, store_id: str | None) -> npt.NDArray[np.int32] | None:
         """What was in stock in the store of this decision; None: the rule was off."""
+        return None if self._stock is None else np.flatnonzero(self._stock).astype(np.int32)
+
+    def stocked(self, store_id: str | None) -> npt.NDArray[np.bool_] | None:
+        """Of every item whether it was in stock there; None: the rule was off."""
         return self._stock
 
     def excluded(self, store_id: str | None) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None:
@@ -191,10 +195,9 @@ def _key(told: Sequence[Any]) -> PartKey:
     return int(told[0]), str(told[1])
 
 
-def _stocked(content: bytes) -> npt.NDArray[np.int32]:
+def _stocked(content: bytes) -> npt.NDArray[np.bool_]:
     (size,) = LENGTH.unpack_from(content)
-    held = np.unpackbits(np.frombuffer(content, np.uint8, -1, LENGTH.size), count=size)
-    return np.flatnonzero(held).astype(np.int32)
+    return np.unpackbits(np.frombuffer(content, np.uint8, -1, LENGTH.size), count=size).astype(bool)
 
 
 def _arrays(content: bytes) -> ShopArrays:
