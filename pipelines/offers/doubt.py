@@ -27,6 +27,7 @@ from scipy.special import expit
 
 from configs.errors import UsageError
 from pipelines.offers.value.odds import UNSHOWN
+from pipelines.offers.worth import NO_OFFER, Options
 from pipelines.packed import ODDS, Ranked
 
 Floats = npt.NDArray[np.float64]
@@ -144,6 +145,41 @@ def weigh(people: Pool, worths: Floats, harm: float, anonymous: npt.NDArray[np.i
     whose = np.where(listed, at_best, -1.0).argmax(axis=0)
     own = (at_best * listed)[:-1].sum(axis=0) >= _MOSTLY
     return Weighed(worth, cost, at_best, own, people.reasons[whose, columns], people.scores[whose, columns])
+
+
+def doubted(
+    people: Pool, found: Sequence[Options], harm: float, anonymous: npt.NDArray[np.integer]
+) -> tuple[Options, Weighed]:
+    """What may be done with each item of a pool, and what that is worth here.
+
+    Args:
+        people: candidates that may be shown.
+        found: `pipelines.offers.worth.options` of `people.items` with the odds of each person, in their order; the
+            offers that may be had are the same for all.
+        harm, anonymous: as of `weigh`.
+    """
+    one = found[0]
+    items = len(people.items)
+    order = np.argsort(one.at, kind="stable")
+    column = np.empty(len(order), np.int64)
+    column[order] = 1 + np.arange(len(order)) - np.searchsorted(one.at[order], one.at[order])
+    worths = np.full((len(found), items, 1 + int(column.max(initial=0))), np.nan)
+    rows = np.full(worths.shape[1:], NO_OFFER, np.int64)
+    rows[one.at, column] = one.rows
+    for person, options in enumerate(found):
+        worths[person, :, 0] = options.plain
+        worths[person, options.at, column] = options.worths
+    weighed = weigh(people, worths, harm, anonymous)
+    told = np.where(np.isnan(weighed.worth), -np.inf, weighed.worth)
+    # Of equals the first offer, then none: an offer that costs as much as it brings only tells, and may.
+    best = np.concatenate([told[:, 1:], told[:, :1]], axis=1).argmax(axis=1)
+    best = np.where(best == told.shape[1] - 1, 0, best + 1)
+    each = np.arange(items)
+    known = np.isfinite(told[each, best])
+    worth = np.where(known, told[each, best], np.nan)
+    row = np.where(known, rows[each, best], one.row)
+    plain, offered = weighed.worth[:, 0], weighed.worth[one.at, column]
+    return Options(worth, row, plain, one.at, one.rows, offered), weighed
 
 
 def _filled(worths: Floats) -> Floats:

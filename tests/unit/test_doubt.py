@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.errors import UsageError
-from pipelines.offers.doubt import Floats, Pool, Weighed, check_probabilities, pool, weigh
+from pipelines.offers.doubt import Floats, Pool, Weighed, check_probabilities, doubted, pool, weigh
 from pipelines.offers.value.odds import UNSHOWN, gain
+from pipelines.offers.worth import NO_OFFER, Options
 from pipelines.packed import NOBODY, Ranked
 
 ITEMS, SLOTS = 30, 4
@@ -151,6 +152,37 @@ def test_a_good_that_makes_sense_for_both_who_may_stand_there_tells_of_neither()
     unlike = pool([(0.5, both), (0.5, apart)], level)
     harms = [weigh(people, worths(people), 100.0, level.items[:SLOTS]).harm[0, 0] for people in (alike, unlike)]
     assert harms[0] == pytest.approx(0) and harms[1] == pytest.approx(50, rel=0.01)
+
+
+def offered(odds: Floats, items: np.ndarray) -> Options:  # type: ignore[type-arg]
+    """No offer, and for every second item two others, the deepest first; row numbers tell item and depth."""
+    at = np.repeat(np.arange(0, len(items), 2), 2)
+    discount = np.tile([0.3, 0.1], len(at) // 2)
+    plain = gain(odds, PRICE[items], COST[items])
+    worths = gain(odds[at], PRICE[items[at]], COST[items[at]], discount)
+    none = np.full(len(items), NO_OFFER)
+    none[at[::2]] = at[::2] * 10 + 3
+    return Options(plain, none, plain, at, at * 10 + np.array(discount * 10, int), worths)
+
+
+@given(seeds, st.floats(0, 1))
+def test_each_item_gets_its_best_offer_over_who_may_stand_there(seed: int, probability: float) -> None:
+    shopper, level = candidates(seed, 12), candidates(seed + 1, 15)
+    people = pool([(probability, shopper)], level)
+    found, weighed = doubted(people, [offered(odds, people.items) for odds in people.odds], 5.0, level.items[:SLOTS])
+    for item in range(len(people.items)):
+        may = {NO_OFFER: found.plain[item]}
+        may |= dict(zip(found.rows[found.at == item].tolist(), found.worths[found.at == item], strict=True))
+        assert found.worth[item] == pytest.approx(max(may.values())) == pytest.approx(may[int(found.row[item])])
+    assert np.allclose(weighed.worth[:, 0], found.plain)
+    assert set(found.row) - {NO_OFFER} <= set(found.rows)
+
+
+def test_an_item_that_nobody_has_odds_for_keeps_the_offer_it_has_without_them() -> None:
+    bare = Ranked(np.array([0, 1, 2], np.int32), np.ones(3, "f4"), np.zeros(3, "u1"))
+    people = pool([(0.4, bare)], NOBODY)
+    found, _ = doubted(people, [offered(odds, people.items) for odds in people.odds], 5.0, np.zeros(0, np.int32))
+    assert np.isnan(found.worth).all() and found.row.tolist() == [3, NO_OFFER, 23]
 
 
 def test_reason_and_score_are_of_the_list_that_most_is_owed_to() -> None:
