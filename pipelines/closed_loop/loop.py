@@ -22,10 +22,11 @@ import yaml
 
 from configs.errors import FacingsError
 from configs.policy import PolicySettings, load_policy
+from configs.settings import Settings
 from pipelines.closed_loop.config import LoopConfig
 from pipelines.closed_loop.figures import DARK, ORACLE, PRODUCT, Figures, Played, figures
 from pipelines.closed_loop.policies import BASELINES, Policy
-from pipelines.closed_loop.product import Answered, Product, TownClock, own_settings
+from pipelines.closed_loop.product import Answered, Product, Served, TownClock, own_settings
 from pipelines.closed_loop.rules import Rules
 from pipelines.offers.decide import Ask
 from pipelines.offers.eligibility import Placement
@@ -42,6 +43,8 @@ from state.forgotten import pseudonym
 
 Progress = Callable[[str], None]
 Tables = dict[str, pl.DataFrame]
+Start = Callable[[Settings, str, TownClock, Path], Served]
+"""Starts a product on the home of these settings; told the recipe, the town's clock, and where tables are written."""
 _WORK, _LOCK = "work", "loop.lock"
 _CANDIDATES = 500
 _WEEK = 7
@@ -69,7 +72,12 @@ class LoopResult:
     fallbacks: dict[str, int]
 
 
-def run_loop(config: LoopConfig, out: Path | None, *, progress: Progress) -> LoopResult:
+def here(settings: Settings, recipe: str, clock: TownClock, folder: Path) -> Served:
+    """The product in this process."""
+    return Product(settings, recipe, clock, folder, _told)
+
+
+def run_loop(config: LoopConfig, out: Path | None, *, progress: Progress, start: Start = here) -> LoopResult:
     """Play the days.
 
     Args:
@@ -77,12 +85,13 @@ def run_loop(config: LoopConfig, out: Path | None, *, progress: Progress) -> Loo
         out: a folder for the product's home while it runs, which is removed at the end; what a killed run left there
             is removed at the start. None: a temporary folder.
         progress: is told each day.
+        start: starts the product.
 
     Raises:
         FacingsError: another loop runs in this folder, or a step of the product failed.
     """
     with _work_folder(out) as folder:
-        return _Loop(config, folder, progress).run()
+        return _Loop(config, folder, progress, start).run()
 
 
 @contextmanager
@@ -108,8 +117,8 @@ def _work_folder(out: Path | None) -> Iterator[Path]:
 class _Loop:
     """One run, in a folder that it has to itself."""
 
-    def __init__(self, config: LoopConfig, folder: Path, progress: Progress) -> None:
-        self._config, self._folder, self._progress = config, folder, progress
+    def __init__(self, config: LoopConfig, folder: Path, progress: Progress, start: Start) -> None:
+        self._config, self._folder, self._progress, self._start = config, folder, progress, start
         days = config.history_days + config.days
         self._town = Town.build(
             TownConfig(shoppers=config.shoppers, stores=config.stores, days=days, variant=config.variant), config.seed
@@ -124,7 +133,7 @@ class _Loop:
         clock = TownClock(self._town.names.time(begins))
         settings = own_settings(self._folder / "home", config.seed)
         policy = load_policy(settings.policy)
-        product = Product(settings, self._recipe(), clock, self._folder / "tables", self._told)
+        product = self._start(settings, self._recipe(), clock, self._folder / "tables")
         try:
             others = self._others(by_day)
             played = {name: Played.empty() for name in (PRODUCT, *(one.name for one in others))}
@@ -192,7 +201,7 @@ class _Loop:
 
     # ------------------------------------------------------------------ a day of the product
 
-    def _morning(self, product: Product, clock: TownClock, day: int, tables: Tables) -> None:
+    def _morning(self, product: Served, clock: TownClock, day: int, tables: Tables) -> None:
         """What came in since, the shelves and prices of this morning, and on some days a training."""
         now = self._town.names.time(day)
         clock.set(now)
@@ -213,14 +222,14 @@ class _Loop:
         self._trainings.append(Training(place, result.status, result.version, result.reasons, result.seconds))
         self._progress(f"day {place}: training {result.status}, version {result.version}, {result.seconds:.0f} s")
 
-    def _holdout(self, product: Product, policy: PolicySettings, visits: Visits) -> Array:
+    def _holdout(self, product: Served, policy: PolicySettings, visits: Visits) -> Array:
         """Which visits are of shoppers in the permanent holdout: the same for every policy."""
         names = self._town.names.shoppers
         return np.array(
             [in_holdout(pseudonym(names[one], product.key), policy.holdout) for one in visits.shopper], dtype=bool
         )
 
-    def _serve(self, product: Product, visits: Visits) -> list[Answered]:
+    def _serve(self, product: Served, visits: Visits) -> list[Answered]:
         """Ask for a slate for each visit that passes a screen, in the order of their times."""
         answered = []
         for row in self._town.visit_table(visits).iter_rows(named=True):
@@ -237,7 +246,7 @@ class _Loop:
     # ------------------------------------------------------------------ a day of another policy
 
     def _play(
-        self, one: Policy, day: int, product: Product, policy: PolicySettings, holdout: Array, played: Played
+        self, one: Policy, day: int, product: Served, policy: PolicySettings, holdout: Array, played: Played
     ) -> None:
         town = one.town
         visits = town.visits(day)
@@ -275,9 +284,6 @@ class _Loop:
 
     # ------------------------------------------------------------------ telling
 
-    def _told(self, line: str) -> None:
-        """The jobs' own lines are too many to be told by the loop."""
-
     def _day_told(self, day: int, played: dict[str, Played]) -> str:
         """How the product and the oracle stand so far."""
         dark = played[DARK].total()
@@ -289,3 +295,7 @@ class _Loop:
 
 def _slates(town: Town, answered: list[Answered]) -> Slates:
     return town.slates([one.offers for one in answered])
+
+
+def _told(line: str) -> None:
+    """The jobs' own lines are too many to be told by the loop."""

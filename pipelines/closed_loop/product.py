@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 
@@ -78,8 +78,51 @@ def own_settings(home: Path, seed: int) -> Settings:
     return settings
 
 
+def write_tables(folder: Path, tables: Mapping[str, pl.DataFrame]) -> Path:
+    """Write tables as a new folder that `facings ingest` takes."""
+    folder.mkdir(parents=True)
+    for table, frame in tables.items():
+        if frame.height:
+            frame.write_parquet(folder / f"{table}.parquet")
+    return folder
+
+
+class Served(Protocol):
+    """What a closed loop needs of a product, in this process or over HTTP.
+
+    Attributes:
+        view: what is served now. key: of the home's pseudonyms.
+    """
+
+    @property
+    def view(self) -> View:
+        """What is served now."""
+        ...
+
+    @property
+    def key(self) -> bytes:
+        """Of the home's pseudonyms."""
+        ...
+
+    def learn(self, name: str, tables: Mapping[str, pl.DataFrame], *, train: bool) -> RetrainResult | None:
+        """Take the tables of a day and the events that wait; where told, train and put what comes out to the gate."""
+        ...
+
+    def answer(self, ask: Ask, now: datetime, *, screen_id: str | None) -> Answered:
+        """Decide and note the decision."""
+        ...
+
+    def take(self, events: Sequence[Mapping[str, Any]], now: datetime) -> int:
+        """Take events; returns how many were new."""
+        ...
+
+    def close(self) -> None:
+        """Let everything go."""
+        ...
+
+
 class Product:
-    """One installation; `clock` is moved by who drives it.
+    """One installation, without HTTP; `clock` is moved by who drives it.
 
     Args:
         settings: of a home that nobody else uses (`own_settings`).
@@ -133,11 +176,7 @@ class Product:
         Raises:
             FacingsError: a table cannot be taken, or the checks of the data stopped the training.
         """
-        folder = self._folder / name
-        folder.mkdir(parents=True)
-        for table, frame in tables.items():
-            if frame.height:
-                frame.write_parquet(folder / f"{table}.parquet")
+        folder = write_tables(self._folder / name, tables)
         result = None
         if train:
             result = retrain(
