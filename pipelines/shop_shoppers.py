@@ -84,8 +84,22 @@ def write_shoppers(
     """
     newest = lake.scan("interactions").select(pl.col("event_time").max()).collect().item()
     moment = 0 if newest is None else int(newest.timestamp() // 60)
-    bought, intervals = _bought(sales, items)
+    kept, intervals = holds(sales, items, policy)
     np.save(folder / INTERVALS, intervals, allow_pickle=False)
+    kept = kept.with_columns(shown=pl.lit(False))
+    rows = pl.concat([kept.filter(pl.col("minute") > moment), _shown(lake, items, moment, policy)])
+    return write_lmdb(folder / FILE, {TABLE: _packed(rows.sort("shopper_id", "shown", "place", "minute"))})
+
+
+def holds(
+    sales: pl.LazyFrame, items: pl.DataFrame, policy: PolicySettings
+) -> tuple[pl.DataFrame, npt.NDArray[np.float32]]:
+    """Until when each shopper has what they bought: shopper_id, place, minute, lasts; and the items' usual times.
+
+    Args:
+        sales, items, policy: as in `write_shoppers`.
+    """
+    bought, intervals = _bought(sales, items)
     last = bought["last"].dt.epoch("us").to_numpy()
     place = bought["place"].to_numpy()
     own = bought["interval"].to_numpy()
@@ -93,10 +107,9 @@ def write_shoppers(
     hold = hold_minutes(days, items["durable"].to_numpy()[place], policy)
     until = np.minimum(-(-last // MINUTE) + hold, _NEVER)
     kept = bought.select("shopper_id", "place").with_columns(
-        pl.Series("minute", until), pl.Series("lasts", ~np.isnan(days) | (hold == _NEVER)), shown=pl.lit(False)
+        pl.Series("minute", until), pl.Series("lasts", ~np.isnan(days) | (hold == _NEVER))
     )
-    rows = pl.concat([kept.filter(pl.col("minute") > moment), _shown(lake, items, moment, policy)])
-    return write_lmdb(folder / FILE, {TABLE: _packed(rows.sort("shopper_id", "shown", "place", "minute"))})
+    return kept, intervals
 
 
 def _bought(sales: pl.LazyFrame, items: pl.DataFrame) -> tuple[pl.DataFrame, npt.NDArray[np.float32]]:

@@ -27,7 +27,7 @@ from pipelines.closed_loop.config import LoopConfig
 from pipelines.closed_loop.figures import DARK, ORACLE, PRODUCT, Figures, Played, figures
 from pipelines.closed_loop.policies import BASELINES, Policy
 from pipelines.closed_loop.product import Answered, Product, Served, TownClock, own_settings
-from pipelines.closed_loop.rules import Rules
+from pipelines.closed_loop.rules import Had, Rules
 from pipelines.offers.decide import Ask
 from pipelines.offers.eligibility import Placement
 from pipelines.offers.experiments.assignment import in_holdout
@@ -136,7 +136,7 @@ class _Loop:
         product = self._start(settings, self._recipe(), clock, self._folder / "tables")
         try:
             others = self._others(by_day)
-            played = {name: Played.empty() for name in (PRODUCT, *(one.name for one in others))}
+            played = {name: Played.empty() for name in (PRODUCT, *(one.name for one, _ in others))}
             waiting: Tables = history
             for day in range(begins, begins + config.days):
                 visits = self._town.visits(day)
@@ -149,12 +149,12 @@ class _Loop:
                 waiting = self._town.elsewhere()
                 events = as_events(pl.concat([answer.events, waiting.pop("interactions")]))
                 product.take(events, self._town.names.time(day) + _EVENING)
-                for one in others:
-                    self._play(one, day, product, policy, holdout, played[one.name])
+                for one, had in others:
+                    self._play(one, had, day, product, policy, holdout, played[one.name])
                 self._progress(self._day_told(day, played))
             return LoopResult(
                 config=config,
-                figures=figures(config, played, {one.name: one.knows for one in others}),
+                figures=figures(config, played, {one.name: one.knows for one, _ in others}),
                 trainings=self._trainings,
                 fallbacks=dict(sorted(self._fallbacks.items())),
             )
@@ -192,11 +192,15 @@ class _Loop:
         self._progress(f"simulated {self._config.history_days} days of history: {rows:,} interactions")
         return {name: pl.concat(parts) for name, parts in frames.items()}, days
 
-    def _others(self, history: list[pl.DataFrame]) -> list[Policy]:
-        others = [kind(copy.deepcopy(self._town), self._config.places, self._config.seed) for kind in BASELINES]
-        for one in others:
+    def _others(self, history: list[pl.DataFrame]) -> list[tuple[Policy, Had]]:
+        others = []
+        for kind in BASELINES:
+            one = kind(copy.deepcopy(self._town), self._config.places, self._config.seed)
+            had = Had(one.town)
             for day, frame in enumerate(history):
                 one.see(day, frame)
+                had.see(frame)
+            others.append((one, had))
         return others
 
     # ------------------------------------------------------------------ a day of the product
@@ -246,13 +250,13 @@ class _Loop:
     # ------------------------------------------------------------------ a day of another policy
 
     def _play(
-        self, one: Policy, day: int, product: Served, policy: PolicySettings, holdout: Array, played: Played
+        self, one: Policy, had: Had, day: int, product: Served, policy: PolicySettings, holdout: Array, played: Played
     ) -> None:
         town = one.town
         visits = town.visits(day)
         if self._trains(day):
             one.learn()
-        rules = Rules(product.view, town, town.names.time(day), maker_cap=policy.maker_cap)
+        rules = Rules(product.view, town, had, town.names.time(day), policy)
         passing = np.flatnonzero(visits.placement >= 0)
         some = visits.take(passing)
         shown = one.slates(some, some.recognised & ~holdout[passing], rules)
@@ -263,7 +267,9 @@ class _Loop:
         items[passing], discounts[passing] = shown.items, shown.discounts
         answer = self._happen(town, visits, Slates.of(items, discounts), holdout, played)
         rest = town.elsewhere()
-        one.see(day, pl.concat([answer.events, rest["interactions"]]))
+        rows = pl.concat([answer.events, rest["interactions"]])
+        one.see(day, rows)
+        had.see(rows)
 
     def _happen(
         self,

@@ -52,12 +52,7 @@ class Policy(ABC):
         """Learn from what was seen: called on the days on which the product trains."""
 
     def _filled(self, scores: Array, visits: Visits, personal: Array, rules: Rules, depths: Array) -> Slates:
-        allowed = np.stack(
-            [
-                rules.allowed(int(store), int(placement), bool(known))
-                for store, placement, known in zip(visits.store, visits.placement, personal, strict=True)
-            ]
-        )
+        allowed = rules.allowed(visits, personal)
         return fill(scores, depths, allowed, self.town.catalogue.maker, self._places, rules.maker_cap)
 
     def _deepest(self, visits: Visits, rules: Rules) -> Array:

@@ -13,9 +13,13 @@ from typing import Any, Protocol
 import polars as pl
 
 from configs.errors import FacingsError
+from configs.policy import load_policy
 from configs.secrets import secret
 from configs.settings import Settings
 from pipelines.offers.decide import Ask, Slate, decide
+from pipelines.offers.experiments.assignment import in_holdout
+from pipelines.offers.explore import seed_of
+from pipelines.offers.gather import facts_of
 from pipelines.offers.log.decision_log import DecisionLog
 from pipelines.offers.log.record import Asked
 from pipelines.offers.view import View, open_view
@@ -26,7 +30,7 @@ from pipelines.training.retrain import retrain
 from state.decisions import new_id, open_decisions
 from state.engine import open_engine
 from state.files import write_atomic
-from state.forgotten import tombstones_among
+from state.forgotten import pseudonym, tombstones_among
 
 _BATCH = 1_000
 _KEEP_DAYS = 365
@@ -138,6 +142,7 @@ class Product:
         self.settings, self._recipe, self._clock, self._folder = settings, recipe, clock, folder
         self._progress = progress
         self._view: View | None = None
+        self._policy = load_policy(settings.policy)
         self.key = secret(settings.paths, "pseudonym")
         engine = open_engine(settings.state_uri)
         self._receiver = Receiver(
@@ -197,7 +202,12 @@ class Product:
     def answer(self, ask: Ask, now: datetime, *, screen_id: str | None) -> Answered:
         """Decide as the server does, and note the decision."""
         self._clock.set(now)
-        slate = decide(self.view, ask, now)
+        shopper = ask.shopper_id
+        out = shopper is not None and in_holdout(pseudonym(shopper, self.key), self._policy.holdout)
+        facts = facts_of(self.view.shop, shopper, now, self._policy, holdout=out)
+        who = shopper or screen_id or ask.store_id or ""
+        seed = seed_of(self.key, who, ask.placement, now, self._policy.seed_minutes)
+        slate = decide(self.view, ask, now, facts=facts, policy=self._policy, seed=seed)
         recommendation_id = new_id(now)
         items = self._items(slate)
         self._log.note(Asked(recommendation_id, now, screen_id=screen_id), self.view, ask, slate, items)

@@ -8,19 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
-from functools import cache
+from datetime import datetime, timedelta
+from functools import cache, cached_property
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
-from pipelines.offers.eligibility import Placement, Setting, refusals
+from configs.policy import PolicySettings
+from features.live import micros
+from pipelines.closed_loop.ledger import codes
+from pipelines.offers.eligibility import Placement, Setting, keeps_margin, refusals
+from pipelines.offers.facts import NEVER_AGAIN, NOTHING, Facts
 from pipelines.offers.view import View
-from pipelines.shop_snapshot import Shop
+from pipelines.shop_shoppers import MINUTE, NEVER_MINUTE, holds
+from pipelines.shop_snapshot import DURABLE, Shop
 from pipelines.simulation.draws import Array
 from pipelines.simulation.offers import Slates
 from pipelines.simulation.town import Town
-from pipelines.simulation.visits import PLACEMENTS
+from pipelines.simulation.visits import PLACEMENTS, Visits
 
 _NONE = np.zeros(0, np.int32)
 
@@ -38,18 +44,65 @@ class _OwnStock(Shop):
         return None if store_id is None else self._stocked[store_id]
 
 
+class Had:
+    """What the shoppers of one town have and were shown, for the rules that ask for it."""
+
+    def __init__(self, town: Town) -> None:
+        self._names = town.names
+        self._sales: list[pl.DataFrame] = []
+        self._shown: list[pl.DataFrame] = []
+
+    def see(self, interactions: pl.DataFrame) -> None:
+        """Take a day's interactions."""
+        kind = pl.col("event_type")
+        self._sales.append(interactions.filter(kind == "purchase").select("shopper_id", "item_id", "event_time"))
+        self._shown.append(interactions.filter(kind == "impression").select("shopper_id", "item_id", "event_time"))
+
+    def facts(self, shop: Shop, places: npt.NDArray[np.int32], now: datetime, policy: PolicySettings) -> list[Facts]:
+        """Of each shopper of the town, at a moment; `places` are the positions of the town's items in the shop."""
+        known = np.flatnonzero(places >= 0)
+        durable = (shop.flags[places[known]] & DURABLE) != 0
+        frame = pl.DataFrame({"item_id": self._names.items, "at": places}).filter(pl.col("at") >= 0)
+        items = frame.select("item_id", place=pl.int_range(pl.len()), durable=pl.Series(durable))
+        kept, _ = holds(pl.concat(self._sales).lazy(), items, policy)
+        held: list[dict[int, tuple[int, bool]]] = [{} for _ in self._names.shoppers]
+        late = kept.filter(pl.col("minute") > micros(now) // MINUTE)
+        at = places[known][late["place"].to_numpy()].tolist()
+        rows = zip(
+            codes(late["shopper_id"]).tolist(), at, late["minute"].to_list(), late["lasts"].to_list(), strict=True
+        )
+        for shopper, place, minute, lasts in rows:
+            held[shopper][place] = (NEVER_AGAIN if minute == NEVER_MINUTE else minute * MINUTE, lasts)
+        shown: list[dict[int, int]] = [{} for _ in self._names.shoppers]
+        days = int(np.ceil(policy.cap_days))
+        since = now - timedelta(days=policy.cap_days)
+        counted = (
+            pl.concat(self._shown[-days - 1 :])
+            .filter(pl.col("event_time") >= since)
+            .group_by("shopper_id", "item_id")
+            .len()
+            .filter(pl.col("len") >= policy.offer_cap)
+        )
+        for shopper, item, times in zip(
+            codes(counted["shopper_id"]), codes(counted["item_id"]), counted["len"].to_list(), strict=True
+        ):
+            shown[shopper][int(places[item])] = times
+        return [Facts(held=one, shown=other) for one, other in zip(held, shown, strict=True)]
+
+
 class Rules:
     """The rules of one morning in one town.
 
     Args:
         view: the product's, of this morning.
         town: the policy's; its day has begun.
+        had: of the shoppers of that town.
         now: a moment of the day.
-        maker_cap: items of one maker on a screen at most.
+        policy: the settings of the rules.
     """
 
-    def __init__(self, view: View, town: Town, now: datetime, *, maker_cap: int) -> None:
-        self._town, self._now = town, now
+    def __init__(self, view: View, town: Town, had: Had, now: datetime, policy: PolicySettings) -> None:
+        self._town, self._now, self._policy = town, now, policy
         self.places = view.shop.positions(town.names.items)
         units = town.shelves.units
         stocked = {}
@@ -57,18 +110,37 @@ class Rules:
             here = self.places[(units[number] > 0) & (self.places >= 0)]
             stocked[store] = np.sort(here)
         self._reads = replace(view, shop=_OwnStock(view.shop, stocked))
-        self.maker_cap = maker_cap
-        self.allowed = cache(self._allowed)
+        self._had, self._shop = had, view.shop
+        self.maker_cap = policy.maker_cap
         self.depths = cache(self._depths)
 
-    def _allowed(self, store: int, placement: int, personal: bool) -> Array:
-        """Which of the town's items may be shown there, shape (items,)."""
+    @cached_property
+    def _facts(self) -> list[Facts]:
+        """Of each shopper."""
+        return self._had.facts(self._shop, self.places, self._now, self._policy)
+
+    def allowed(self, visits: Visits, personal: Array) -> Array:
+        """Which of the town's items may be shown at each visit, shape (visits, items).
+
+        Args:
+            visits: each before a screen.
+            personal: whether the shopper may be known there.
+        """
+        found = np.zeros((len(visits), len(self.places)), bool)
         known = np.flatnonzero(self.places >= 0)
-        kind: Placement = PLACEMENTS[placement]  # type: ignore[assignment]
-        setting = Setting(kind, self._town.names.stores[store], personal, _NONE, self._now)
-        refused = np.logical_or.reduce(list(refusals(self._reads, self.places[known], setting).values()))
-        found = np.zeros(len(self.places), bool)
-        found[known] = ~refused
+        for row in range(len(visits)):
+            kind: Placement = PLACEMENTS[visits.placement[row]]  # type: ignore[assignment]
+            setting = Setting(
+                kind,
+                self._town.names.stores[visits.store[row]],
+                bool(personal[row]),
+                _NONE,
+                self._now,
+                self._facts[visits.shopper[row]] if personal[row] else NOTHING,
+                self._policy,
+            )
+            refused = np.logical_or.reduce(list(refusals(self._reads, self.places[known], setting).values()))
+            found[row, known] = ~refused
         return found
 
     def _depths(self, store: int) -> Array:
@@ -77,7 +149,9 @@ class Rules:
         known = np.flatnonzero(self.places >= 0)
         shop = self._reads.shop
         at, rows = shop.offers.running(self.places[known], self._now, self._town.names.stores[store])
-        np.maximum.at(found, known[at], np.nan_to_num(shop.offers.rows["discount"][rows]))
+        told = shop.offers.rows[rows]
+        keeps = keeps_margin(told["price"], shop.costs[self.places[known]][at], self._policy.margin_floor)
+        np.maximum.at(found, known[at[keeps]], np.nan_to_num(told["discount"][keeps]))
         return found
 
 
