@@ -73,7 +73,7 @@ class OverHttp:
 
 
 def test_a_town_is_served_over_http_and_the_product_learns_from_it(tmp_path: Path) -> None:
-    config = LoopConfig(days=2, seed=5, shoppers=120, stores=2, history_days=15, retrain_every=1)
+    config = LoopConfig(days=2, seed=5, shoppers=120, stores=2, history_days=15, retrain_every=2)
     products: list[OverHttp] = []
 
     def start(settings: Settings, recipe: str, clock: TownClock, folder: Path) -> OverHttp:
