@@ -360,6 +360,11 @@ class Shop:
         """Sorted codes of the brands and of the categories that a store does not want shown; None: it has none."""
         return None if store_id is None else self._excluded.get(store_id)
 
+    def categories_of(self, screen_id: str) -> tuple[str, ...]:
+        """Paths of the categories that a screen is for; none: for all."""
+        told = self.screens[screen_id].get("categories")
+        return tuple(told.split("|")) if told else ()
+
     def popular(self, level: str, store_id: str | None) -> Ranked:
         """Best-sellers of `home` (the neighbourhood), `store` or `chain`."""
         key = CHAIN if level == CHAIN else f"{level}:{store_id}"

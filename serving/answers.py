@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from configs.clock import Clock
-from configs.policy import PolicySettings
 from configs.settings import Settings
 from pipelines.offers.claims import Claim, Claims
 from pipelines.offers.decide import POLICY_VERSION, Ask, Chosen, decide
@@ -34,7 +33,6 @@ class Answering:
         live: what shoppers do now.
         moment: what else is true now.
         log: takes every decision down.
-        policy: how offers are decided.
         key: of the draws.
     """
 
@@ -46,7 +44,6 @@ class Answering:
     live: Live
     moment: Moment
     log: DecisionLog
-    policy: PolicySettings
     key: bytes
 
     def recommend(
@@ -62,8 +59,9 @@ class Answering:
         live = self.live.candidates(view, ask.shopper_id)
         facts = self.moment.facts(view, ask.shopper_id, screen_id, now)
         who = ask.shopper_id or screen_id or ask.store_id or ""
-        seed = seed_of(self.key, who, ask.placement, now, self.policy.seed_minutes)
-        slate = decide(view, ask, now, facts=facts, policy=self.policy, seed=seed, explain=explain, live=live)
+        policy = self.moment.policy(facts)
+        seed = seed_of(self.key, who, ask.placement, now, policy.seed_minutes)
+        slate = decide(view, ask, now, facts=facts, policy=policy, seed=seed, explain=explain, live=live)
         recommendation_id = new_id(now)
         expires = now + timedelta(minutes=self.settings.claim_minutes)
         stocked = view.shop.stocked(ask.store_id) is not None

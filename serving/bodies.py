@@ -30,6 +30,16 @@ class PossibleShopper(_Body):
     probability: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
+class Context(BaseModel):
+    """What else is known of the moment; keys that no rule uses are taken and left."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    categories: Annotated[list[Id], Field(max_length=50)] | None = Field(
+        None, description="paths of categories whose goods go first, as of the aisle; none: those of the screen"
+    )
+
+
 class RecommendBody(_Body):
     """What `POST /v1/placements/{placement}:recommend` takes."""
 
@@ -44,7 +54,7 @@ class RecommendBody(_Body):
     count: Annotated[int, Field(ge=1, le=MAX_COUNT)] = Field(10, description="how many items at most")
     exclude_ids: Ids = Field([], description="items to leave out")
     candidates: Ids | None = Field(None, description="rank these items only")
-    context: dict[str, Any] | None = Field(None, description="time, weather, …; not used by this policy version")
+    context: Context | None = Field(None, description="time, weather, …; only `categories` counts in this version")
     explain: bool = Field(False, description="also tell which items were refused, with codes")
 
     @model_validator(mode="after")

@@ -6,13 +6,16 @@ import logging
 import threading
 from datetime import datetime, timedelta
 
+from configs.experiments import Experiments
 from configs.policy import PolicySettings
 from features.live import EPOCH, micros
+from pipelines.offers.experiments.assignment import NO_GROUP, Group, groups, policy_of
 from pipelines.offers.facts import Facts
 from pipelines.offers.gather import Blocks, facts_of
 from pipelines.offers.view import View
 from serving.live import Live
 from state.engine import Engine
+from state.forgotten import pseudonym
 from state.quiet import keep_quiet, quiet_screens
 
 _LOG = logging.getLogger("facings.serving")
@@ -26,17 +29,26 @@ class Moment:
         engine: of the state database.
         policy: windows and periods.
         live: what shoppers do now.
+        experiments: what is tried on whom.
+        key: of the pseudonyms, by which shoppers are assigned.
     """
 
-    def __init__(self, engine: Engine, policy: PolicySettings, live: Live) -> None:
+    def __init__(
+        self, engine: Engine, policy: PolicySettings, live: Live, experiments: Experiments, key: bytes
+    ) -> None:
         self._engine, self._policy, self._live = engine, policy, live
+        self._experiments, self._key = experiments, key
+        self._policies: dict[tuple[tuple[str, str], ...], PolicySettings] = {}
         self._blocks = Blocks(engine, _BLOCKS_SECONDS, self._failed)
         self._quiet = quiet_screens(engine)
         self._writing = threading.Lock()
 
     def facts(self, view: View, shopper_id: str | None, screen_id: str | None, now: datetime) -> Facts:
         """The facts of a decision for this shopper at this screen."""
-        recent = None if shopper_id is None else self._live.recent(shopper_id)
+        recent, group = None, NO_GROUP
+        if shopper_id is not None:
+            recent = self._live.recent(shopper_id)
+            group = groups(pseudonym(shopper_id, self._key), self._experiments, holdout=self._policy.holdout, now=now)
         return facts_of(
             view.shop,
             shopper_id,
@@ -45,7 +57,18 @@ class Moment:
             recent=recent,
             blocks=self._blocks,
             quiet_until=self.quiet_until(screen_id),
+            holdout=group.holdout,
+            variants=group.variants,
         )
+
+    def policy(self, facts: Facts) -> PolicySettings:
+        """The settings that decide, with what the shopper's variants of experiments change."""
+        if not facts.variants:
+            return self._policy
+        name = tuple(sorted(facts.variants.items()))
+        if name not in self._policies:
+            self._policies[name] = policy_of(Group(variants=facts.variants), self._experiments, self._policy)
+        return self._policies[name]
 
     def quiet_until(self, screen_id: str | None) -> int | None:
         """Until when nobody is recognised at a screen, microseconds since 1970; None: nobody said `not me` there."""

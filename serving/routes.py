@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
@@ -73,7 +75,15 @@ def _ask(view: View, placement: Placement, body: RecommendBody) -> Ask:
     if body.shoppers:
         shopper = probable([(one.shopper_id, one.probability) for one in body.shoppers])
         unsure = shopper is None
-    return Ask(placement, store, body.count, shopper, unsure, body.exclude_ids, body.candidates)
+    return Ask(
+        placement, store, body.count, shopper, unsure, body.exclude_ids, body.candidates, _categories(view, body)
+    )
+
+
+def _categories(view: View, body: RecommendBody) -> Sequence[str]:
+    if body.context is not None and body.context.categories is not None:
+        return body.context.categories
+    return () if body.screen_id is None else view.shop.categories_of(body.screen_id)
 
 
 def _operations(services: Services) -> APIRouter:

@@ -184,7 +184,7 @@ class Screens:
         placement: Placement = told if told in PLACEMENTS and told != PRIVATE else "entrance"  # everybody sees a screen
         store = place["store_id"]
         live = self._answering.live.version(view, shopper)
-        ask = Ask(placement, store, SLOTS, shopper)
+        ask = Ask(placement, store, SLOTS, shopper, categories=view.shop.categories_of(screen_id))
         slate = self._answering.recommend(view, ask, for_page=True, screen_id=screen_id)
         link = self._link(slate, shopper, store)
         slate |= {

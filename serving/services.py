@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from configs.clock import Clock
+from configs.experiments import load_experiments
 from configs.policy import load_policy
 from configs.secrets import secret
 from configs.settings import Settings
@@ -103,9 +104,8 @@ def build_services(settings: Settings, clock: Clock) -> Services:
         public,
         local_only=_stays_here(public),
         live=live,
-        moment=Moment(engine, policy, live),
+        moment=Moment(engine, policy, live, load_experiments(settings.experiments), key),
         log=log,
-        policy=policy,
         key=key,
     )
     receiver = Receiver(

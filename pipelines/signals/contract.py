@@ -133,7 +133,7 @@ _ALL = (
     Table("screens", (
         _id("screen_id", required=True), _id("store_id", required=True, refers_to="stores"),
         Column("placement", choices=("entrance", "aisle", "checkout", "phone")),
-        Column("orientation", choices=("portrait", "landscape")),
+        Column("orientation", choices=("portrait", "landscape")), Column("categories", "list"),
     ), key=("screen_id",)),
     Table("makers", (
         _id("maker_id", required=True), Column("name"), _time("since"), Column("authorised_brands", "list"),

@@ -99,6 +99,27 @@ def test_several_possible_shoppers_count_only_when_one_is_probable(client: httpx
     assert {item["reason"] for item in ask(0.5, 0.5)["items"]} == {"popular_in_neighbourhood"}
 
 
+def test_an_aisle_s_own_categories_go_first(client: httpx.Client) -> None:
+    body = {"shopper_id": "shopper-00", "store_id": "s1", "count": 4, "context": {"categories": ["snacks"], "rain": 1}}
+    items = client.post("/v1/placements/aisle:recommend", json=body).json()["items"]
+    assert len(items) == 4
+    assert all(item["title"].startswith("Chips") for item in items if item["propensity"] > 0.5)
+    bad = client.post("/v1/placements/aisle:recommend", json=body | {"context": {"categories": "snacks"}})
+    assert (bad.status_code, bad.json()["field"]) == (422, "context.categories")
+
+
+def test_shoppers_of_the_holdout_get_nobody_s_slate_and_the_answer_says_so(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text("holdout: 0.5\n")
+    settings = ingest_shop(write_small_shop(tmp_path / "shop"), tmp_path / "home", policy=tmp_path / "policy.yaml")
+    publish_slates(settings)
+    with served(settings) as base, httpx.Client(base_url=base) as client:
+        told = []
+        for number in range(40):
+            body = {"shopper_id": f"shopper-{number:02d}", "store_id": "s1", "count": 3}
+            told.append(client.post("/v1/placements/phone:recommend", json=body).json()["fallback"])
+    assert set(told) == {None, "holdout:neighbourhood"} and 8 <= told.count(None) <= 32
+
+
 def test_the_screen_s_slate_has_an_etag_and_a_code_for_the_phone(client: httpx.Client) -> None:
     answer = client.get("/v1/screens/entrance-1/offers")
     slate = ScreenSlate.model_validate(answer.json())
