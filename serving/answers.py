@@ -83,7 +83,8 @@ class Answering:
             "stock_rule": "on" if stocked else "off",
             "items": items,
         }
-        asked = Asked(recommendation_id, now, explain, screen_id, live is not None)
+        so_far = round((time.perf_counter() - started) * 1000, 3)
+        asked = Asked(recommendation_id, now, explain, screen_id, live is not None, so_far)
         self.log.note(asked, view, ask, slate, [card["item_id"] for card in cards])
         if explain:
             answer["refused"] = [{"item_id": item, "codes": codes} for item, codes in slate.refused.items()]

@@ -42,13 +42,17 @@ Shared = Callable[[tuple[Any, ...], Callable[[], bytes]], PartKey]
 
 @dataclass(frozen=True)
 class Asked:
-    """Around a decision: its id and moment, and what is told with it. `live`: candidates of the newest events."""
+    """Around a decision: its id and moment, and what is told with it.
+
+    `live`: candidates of the newest events; `milliseconds`: how long it took, as far as it was known when noted.
+    """
 
     recommendation_id: str
     now: datetime
     explain: bool = False
     screen_id: str | None = None
     live: bool = False
+    milliseconds: float | None = None
 
 
 def record(
@@ -112,6 +116,7 @@ def record(
         "items": [tell(item, one) for item, one in zip(item_ids, slate.items, strict=True)],
         "fallback": slate.fallback,
         "live": asked.live,
+        "milliseconds": asked.milliseconds,
     }
     if asked.explain:
         answer["refused"] = slate.refused
