@@ -29,8 +29,8 @@ def attribution(context: click.Context, since: str | None, until: str | None, ou
     settings = settings_of(context)
     if out is not None and out.suffix not in {".csv", ".parquet"}:
         raise UsageError(f"--out {out} must end in .csv or .parquet.")
-    end = settings.clock().now() if until is None else _moment("--until", until)
-    start = end - timedelta(days=1) if since is None else _moment("--since", since)
+    end = settings.clock().now() if until is None else moment("--until", until)
+    start = end - timedelta(days=1) if since is None else moment("--since", since)
     if start >= end:
         raise UsageError(f"--since {start:%Y-%m-%d %H:%M} is not before --until {end:%Y-%m-%d %H:%M}.")
     from pipelines.signals.attribution import attribution as attribute
@@ -62,7 +62,12 @@ def attribution(context: click.Context, since: str | None, until: str | None, ou
     show(told, lines, as_json=as_json)
 
 
-def _moment(option: str, text: str) -> datetime:
+def moment(option: str, text: str) -> datetime:
+    """The moment that an option names; without a zone in UTC.
+
+    Raises:
+        UsageError: it is none.
+    """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -38,8 +38,9 @@ CODED = {"makers": "maker_id", "brands": "brand", "categories": "category"}
 NAMES = "names.json"
 JOINED = "joined.npy"
 OFFERS, OFFER_NAMES = "offers.npy", "offers.json"
+ITEM_IDS = "item_ids.json"
 _TABLES = ("cards", "index", "stock", "popular", "contents")
-_VERSION = 8
+_VERSION = 9
 _FROM_POLICY = {"sensitive_categories", "durable_categories", "bought_days", "due_share", "cap_days"}
 _RECENT_DAYS = 28
 _LIST = 200
@@ -87,6 +88,7 @@ def write_shop(folder: Path, lake: Lake, settings: Settings, progress: Callable[
     rows, names = pack_offers(_offers(lake, position, settings.currency), items["minor"].to_numpy())
     np.save(folder / OFFERS, rows, allow_pickle=False)
     (folder / OFFER_NAMES).write_text(json.dumps(names))
+    (folder / ITEM_IDS).write_bytes(orjson.dumps(items["item_id"].to_list()))
     progress(f"shop: {items.height:,} items")
     counts = write_lmdb(
         folder / FILE,
@@ -303,6 +305,7 @@ class Shop:
             store: (np.array(brands, np.int32), np.array(categories, np.int32))
             for store, (brands, categories) in places["excluded"].items()
         }
+        self._item_ids = folder / ITEM_IDS
         self.shoppers = ShopShoppers(folder)
         self.intervals: npt.NDArray[np.float32] = np.load(folder / INTERVALS, allow_pickle=False)
         self.has_stock = bool(meta["has_stock"])
@@ -325,6 +328,10 @@ class Shop:
         """Positions of items; -1 for an unknown one."""
         found = self._file.get_many("index", [key_of(item) for item in item_ids])
         return np.array([-1 if raw is None else int.from_bytes(raw, "big") for raw in found], dtype=np.int32)
+
+    def item_ids(self) -> bytes:
+        """Ids of all items in the order of their positions, as a JSON array."""
+        return self._item_ids.read_bytes()
 
     def cards(self, positions: list[int]) -> list[dict[str, Any]]:
         """item_id, title, brand, category, image_url and currency of items."""

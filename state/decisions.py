@@ -20,6 +20,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    RowMapping,
     Select,
     String,
     Table,
@@ -108,7 +109,7 @@ def read_decision(engine: Engine, recommendation_id: str) -> Row | None:
         found = connection.execute(
             select(_decisions).where(_decisions.c.recommendation_id == recommendation_id)
         ).mappings()
-        return next((Row(**{**row, **{name: zlib.decompress(row[name]) for name in _PACKED}}) for row in found), None)
+        return next((_unpacked(row) for row in found), None)
 
 
 def read_parts(engine: Engine, keys: Iterable[PartKey]) -> dict[PartKey, bytes]:
@@ -116,6 +117,18 @@ def read_parts(engine: Engine, keys: Iterable[PartKey]) -> dict[PartKey, bytes]:
     query = select(_parts).where(tuple_(_parts.c.day, _parts.c.digest).in_(list(keys)))
     with engine.connect() as connection:
         return {(row.day, row.digest): zlib.decompress(row.body) for row in connection.execute(query)}
+
+
+def decisions_between(engine: Engine, since: datetime, until: datetime) -> Iterator[Row]:
+    """Yield the decisions of [since, until), the oldest first."""
+    query = (
+        select(_decisions)
+        .where(_decisions.c.recommendation_id >= _first_id(since), _decisions.c.recommendation_id < _first_id(until))
+        .order_by(_decisions.c.recommendation_id)
+    )
+    with engine.connect() as connection:
+        for row in connection.execution_options(yield_per=1000).execute(query).mappings():
+            yield _unpacked(row)
 
 
 def answers_between(engine: Engine, since: datetime, until: datetime) -> Iterator[tuple[str, int, bytes]]:
@@ -156,6 +169,10 @@ def part_day(moment: datetime) -> int:
 def _packed(row: Row) -> dict[str, object]:
     """The row as it is kept. Compressing lets other threads run meanwhile, and halves what is written."""
     return {**vars(row), **{name: zlib.compress(getattr(row, name), _LEVEL) for name in _PACKED}}
+
+
+def _unpacked(row: RowMapping) -> Row:
+    return Row(**{**row, **{name: zlib.decompress(row[name]) for name in _PACKED}})
 
 
 def _first_id(moment: datetime) -> str:

@@ -24,7 +24,7 @@ from pipelines.offers.view import View
 from pipelines.packed import pack
 from state.decisions import PartKey, Row, part_day
 
-FORMAT = 2
+FORMAT = 3
 LENGTH = struct.Struct("<I")
 EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)  # exact, as no float is
 # The arrays of a shop as a decision reads them, in the order of its part, and their types.
@@ -158,9 +158,10 @@ def part_of(content: bytes, now: datetime) -> PartKey:
 
 
 def _shop(view: View) -> bytes:
-    """The shop's arrays: a head in JSON, the arrays of ARRAYS, when the makers joined, the rows of the offers."""
+    """The shop's arrays: a head in JSON with the items' ids, ARRAYS, when makers joined, the rows of the offers."""
     shop = view.shop
-    head = orjson.dumps({"size": shop.size, "names": shop.names, "offers": list(shop.offers.names)})
+    ids = orjson.Fragment(shop.item_ids())
+    head = orjson.dumps({"size": shop.size, "items": ids, "names": shop.names, "offers": list(shop.offers.names)})
     arrays = [np.ascontiguousarray(getattr(shop, name), kind).tobytes() for name, kind in ARRAYS.items()]
     joined = np.ascontiguousarray(shop.joined, "<i8").tobytes()
     return b"".join([LENGTH.pack(len(head)), head, *arrays, joined, shop.offers.rows.tobytes()])

@@ -50,6 +50,7 @@ class ShopArrays:
     """The shop's arrays as its part holds them; read once for many records."""
 
     size: int
+    items: list[str]
     names: dict[str, list[str]]
     arrays: dict[str, npt.NDArray[Any]]
     joined: npt.NDArray[np.int64]
@@ -158,6 +159,7 @@ class RecordedShop:
 
     def __init__(self, whole: ShopArrays, stock: npt.NDArray[np.bool_] | None, seen: Mapping[str, Any]) -> None:
         self.size, self.names, self.joined, self.offers = whole.size, whole.names, whole.joined, whole.offers
+        self.items = whole.items
         self.prices, self.costs, self.flags = (whole.arrays[name] for name in ("prices", "costs", "flags"))
         self.makers, self.brands = whole.arrays["makers"], whole.arrays["brands"]
         self.categories = whole.arrays["categories"]
@@ -209,4 +211,6 @@ def _arrays(content: bytes) -> ShopArrays:
         at += arrays[name].nbytes
     joined = np.frombuffer(content, "<i8", len(head["names"]["makers"]), at)
     rows = np.frombuffer(content[at + joined.nbytes :], ROW)
-    return ShopArrays(head["size"], head["names"], arrays, joined, ShopOffers(rows, Names(*head["offers"])))
+    return ShopArrays(
+        head["size"], head["items"], head["names"], arrays, joined, ShopOffers(rows, Names(*head["offers"]))
+    )

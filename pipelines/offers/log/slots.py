@@ -17,6 +17,7 @@ from pipelines.offers.decide import POLICY_VERSION, chances
 from pipelines.offers.facts import Facts
 from pipelines.offers.log.recorded import Record
 from pipelines.offers.view import Reads
+from pipelines.offers.worth import NO_OFFER
 from pipelines.packed import Ranked
 
 
@@ -33,6 +34,7 @@ class LoggedSlot:
         target: of each the probability under the policy in question; they sum to less than one where that one would
             show what could not be shown under the logged one.
         target_worths: as the policy in question weighs them; nan for what is no candidate of it.
+        same_offer: whether that one would show it on the same terms: the same offer, or none.
     """
 
     rank: int
@@ -42,6 +44,7 @@ class LoggedSlot:
     worths: npt.NDArray[np.float64]
     target: npt.NDArray[np.float64]
     target_worths: npt.NDArray[np.float64]
+    same_offer: npt.NDArray[np.bool_]
 
 
 def slots(
@@ -97,6 +100,7 @@ def slots(
                 pool.options.worth[could],
                 np.append(target, 0.0)[there],
                 np.append(other.options.worth, np.nan)[there],
+                (there >= 0) & (np.append(other.options.row, NO_OFFER)[there] == pool.options.row[could]),
             )
         )
     return found

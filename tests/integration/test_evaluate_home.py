@@ -1,0 +1,96 @@
+"""A home's own decisions judged: the policy that served is worth what it earned, and another one is told honestly."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import polars as pl
+import pytest
+import yaml
+
+from configs.errors import FacingsError
+from configs.policy import PolicySettings
+from configs.settings import Settings
+from pipelines.offers.evaluation.estimators import estimate
+from pipelines.offers.evaluation.logged import logged, slates_of
+from pipelines.offers.evaluation.policy_log import check_log
+from tests.command import facings
+from tests.serving_town import ingest_shop, publish_slates, served
+from tests.small_shop import END, SHOPPERS, STORES, write_small_shop
+
+SINCE, UNTIL = END - timedelta(hours=1), END + timedelta(hours=1)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A home whose decisions led to purchases: of what was shown first, of every third slate."""
+    folder = tmp_path_factory.mktemp("judged")
+    settings = ingest_shop(write_small_shop(folder / "shop"), folder / "home")
+    publish_slates(settings, "1")
+    chance = random.Random(3)
+    with served(settings) as base, httpx.Client(base_url=base) as client:
+        for number in range(120):
+            body = {"store_id": chance.choice(STORES), "count": 3, "shopper_id": chance.choice(SHOPPERS)}
+            answer = client.post("/v1/placements/phone:recommend", json=body).raise_for_status().json()
+            if number % 3 == 0:
+                event = {"shopper_id": body["shopper_id"], "item_id": answer["items"][0]["item_id"],
+                         "event_type": "purchase", "price": 2.0, "quantity": 1, "event_id": f"bought-{number}",
+                         "attribution_token": answer["recommendation_id"],
+                         "event_time": (END + timedelta(seconds=number)).isoformat()}  # fmt: skip
+                told = client.post("/v1/events:batch", json={"events": [event]}).json()
+                assert told["accepted"] == 1, told
+    return settings
+
+
+def test_the_policy_that_served_is_worth_what_it_earned(shop: Settings) -> None:
+    found = logged(shop, SINCE, UNTIL, reward="purchase")
+    log = check_log(found.table)
+    assert found.decisions == 120 and not found.left_out
+    assert log.filter(pl.col("propensity") != pl.col("target_probability")).is_empty()
+    judged = estimate(log)
+    assert judged.estimators["ips"].value == judged.logged.value == pytest.approx(40 / log.height)
+    assert judged.mean_weight == 1 and judged.decisions == 120
+
+
+def test_another_policy_is_judged_on_what_could_be_shown(shop: Settings) -> None:
+    found = logged(shop, SINCE, UNTIL, policy=PolicySettings(exploration=1.0), reward="purchase")
+    judged = estimate(check_log(found.table))
+    assert found.decisions > 50 and judged.estimators["dr"] is not None
+    # Drawn of all alike, nothing can be more probable than it was where it was the best.
+    best = found.table.filter(pl.col("propensity") > 0.5)
+    assert (best["target_probability"] < best["propensity"]).all()
+    assert set(found.table["rank"]) == {1, 2, 3}
+
+
+def test_another_models_slates_are_judged_by_the_command(
+    shop: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_slates(shop, "2", "popularity")
+    monkeypatch.setenv("FACINGS_HOME", str(shop.home))
+    span = ("--since", SINCE.isoformat(), "--until", UNTIL.isoformat())
+    outcome = facings("evaluate-policy", "--model", "2", *span, "--reward", "purchase", "--json", "--log-out",
+                      tmp_path / "log.parquet", "--out", tmp_path / "page.html")  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    told = outcome.told
+    assert told["decisions_taken_again"] + sum(told["left_out"].values()) == 120
+    again = facings("evaluate-policy", tmp_path / "log.parquet", "--json").told
+    assert again["estimators"]["ips"] == told["estimators"]["ips"], "the log that was written says the same"
+    assert not set(SHOPPERS) & set(pl.read_parquet(tmp_path / "log.parquet")["decision_id"])
+    assert "decisions of this home" in (tmp_path / "page.html").read_text()
+    same = logged(shop, SINCE, UNTIL, slates_id=slates_of(shop, "1"), reward="purchase")
+    kept = same.table.filter(pl.col("propensity") != pl.col("target_probability"))
+    assert kept.is_empty(), "the slates that served, named, decide as they did"
+
+
+def test_what_cannot_be_judged_is_said(shop: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACINGS_HOME", str(shop.home))
+    assert "There are no slates of a model 99" in facings("evaluate-policy", "--model", "99").sentence
+    assert "Give either a LOG" in facings("evaluate-policy").sentence
+    (tmp_path / "policy.yaml").write_text(yaml.safe_dump({"maker_cap": 1}))
+    never = facings("evaluate-policy", "--policy", tmp_path / "policy.yaml", "--until", "2020-01-01")
+    assert never.code == 1 and "there is none in the log" in never.sentence
+    with pytest.raises(FacingsError, match=r"40 items that were bought .* have no cost"):
+        logged(shop, SINCE, UNTIL, reward="profit")
