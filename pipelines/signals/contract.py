@@ -143,7 +143,8 @@ _ALL = (
         _CURRENCY,
     ), key=("campaign_id",)),
     Table("offers", (
-        _id("offer_id", required=True), _id("item_id", required=True), _id("campaign_id", refers_to="campaigns"),
+        _id("offer_id", required=True), _id("item_id", required=True, refers_to="items"),
+        _id("campaign_id", refers_to="campaigns"),
         _amount("discount", high=1.0), _amount("floor_price"), *_SPAN,
     ), key=("offer_id", "item_id")),
     Table("promotions", (

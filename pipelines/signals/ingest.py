@@ -18,6 +18,7 @@ from configs.errors import FacingsError, UsageError
 from configs.home import Home
 from configs.secrets import secret
 from configs.settings import Settings
+from pipelines.signals import campaigns
 from pipelines.signals.arrived import Arrived, from_database, from_folder
 from pipelines.signals.contract import LOAD_ORDER, TABLES
 from pipelines.signals.corrected import PLACE
@@ -228,6 +229,8 @@ def _fold(arrived: Arrived, lake: Lake, gate: Gate, progress: Progress) -> tuple
         if held.before and name in arrived.many:
             held.load_keys()
         there = waiting.filter(pl.col("table") == name, pl.col("file") == source.name)
+        if name == "offers":
+            gate.usual.learn(tables)
         loaded = load(source, held, gate, there)
         quarantined.append(loaded.quarantined)
         settled.append(loaded.settled)
@@ -243,6 +246,9 @@ def _fold(arrived: Arrived, lake: Lake, gate: Gate, progress: Progress) -> tuple
     counts = {name: counts[name] for name in LOAD_ORDER if name in counts}
     for name, count in counts.items():
         progress(_line(name, count))
+    warnings = campaigns.told(tables, {source.table.name for source in arrived.sources}, gate.now)
+    for warning in warnings:
+        progress(f"warning: {warning}")
     for name, held in tables.items():
         if not TABLES[name].key:
             held.parts = join_small(TABLES[name], lake.folder, before.tables.get(name, ()), held.parts)
@@ -255,7 +261,7 @@ def _fold(arrived: Arrived, lake: Lake, gate: Gate, progress: Progress) -> tuple
     )
     report = IngestReport(
         tables=counts,
-        warnings=arrived.warnings,
+        warnings=(*arrived.warnings, *warnings),
         fingerprint=after.fingerprint(),
         files=FileCount(read=len(arrived.read), **arrived.standing),
         reasons=tuple(explain(pl.concat([waiting.clear(), *quarantined[1:]])).to_dicts()),

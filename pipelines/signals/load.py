@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
 import polars as pl
 
 from configs.errors import FacingsError
+from pipelines.signals.campaigns import Usual
 from pipelines.signals.contract import REFUSED, Table, unknown_reason
 from pipelines.signals.convert import convert, unreadable_reason
 from pipelines.signals.corrected import PLACE, Corrected, json_lines
@@ -37,6 +38,7 @@ class Gate:
         latest: times of events may not lie after this.
         known: for each table that was ever ingested and is referred to, the ids that it holds.
         forgotten: tells which of some shoppers were forgotten.
+        usual: what offers are checked against.
         again: the rows come from the quarantine, and what the lake holds may be newer: it is not replaced.
     """
 
@@ -44,6 +46,7 @@ class Gate:
     latest: datetime
     known: dict[str, pl.Series]
     forgotten: Callable[[list[str]], set[str]]
+    usual: Usual = field(default_factory=Usual)
     again: bool = False
 
 
@@ -167,7 +170,8 @@ def _check(chunk: pl.DataFrame, table: Table, gate: Gate, offset: int) -> tuple[
         told = [frame.filter(pl.col("reason").str.contains(rf"\b{name} ")) for frame in found]
         at = at.filter(~at.is_in(pl.concat(told)[ROW].implode()))
         broken = pl.concat([broken, pl.DataFrame({ROW: at, "reason": [unreadable_reason(column)] * len(at)})])
-    reasons = pl.concat([*found, broken, *_unknown_references(typed, table, gate)])
+    above = [gate.usual.above(typed)] if table.name == "offers" else []
+    reasons = pl.concat([*found, broken, *_unknown_references(typed, table, gate), *above])
     reasons = reasons.group_by(ROW, maintain_order=True).agg(pl.col("reason").str.join("; "))
     forgotten = _forgotten_rows(typed, gate)
     bad_rows = pl.concat([reasons[ROW], forgotten]).unique().sort()

@@ -53,10 +53,11 @@ def test_the_folder_is_taken_whole(folder: Path, tmp_path: Path) -> None:
     report = ingest(slice_of, settings.paths, clock=SystemClock(), settings=settings, progress=lambda _: None)
     shutil.rmtree(tmp_path / "home" / "lake")
     expected = {name: TableCount(rows=rows, kept=rows, duplicates=0, quarantined=0) for name, rows in GOLDEN.items()}
-    expected["offers"] = TableCount(rows=116_204, kept=111_332, duplicates=4_872, quarantined=0)
+    expected["offers"] = TableCount(rows=116_204, kept=111_316, duplicates=4_872, quarantined=16)
     expected["promotions"] = TableCount(rows=10_000, kept=10_000, duplicates=0, quarantined=0)
     assert report.tables == expected
-    assert report.warnings == ()
+    assert {(row["reason"], row["rows"]) for row in report.reasons} == {("item_id is not in the items table", 16)}
+    assert report.warnings[0] == "campaigns that ended before now and show nothing: 27"
 
 
 def test_the_columns_are_those_of_the_contract(folder: Path) -> None:

@@ -234,6 +234,36 @@ def test_offers_and_campaigns_are_held_to_their_rules(home: Path, tmp_path: Path
     ]
 
 
+def test_offers_are_held_to_the_items_and_to_their_campaigns_and_what_shows_nothing_is_counted(
+    home: Path, tmp_path: Path
+) -> None:
+    """A floor that no price keeps, an unknown item, an offer or a campaign twice: refused by row, nothing guessed."""
+    offers = (
+        "offer_id,item_id,campaign_id,discount,floor_price,ends\nhigh,i1,c1,0.1,2.01,\nedge,i1,c1,0.1,2,\n"
+        "none,i9,c1,0.1,,\nfree,i2,c1,0.1,99,\nyen,i3,c2,0.1,99,\ntwice,i1,c1,0.1,,\ntwice,i1,c1,0.3,,\n"
+        "past,i1,c1,0.1,,2020-01-01\n"
+    )
+    campaigns = (
+        "campaign_id,budget,currency,starts,ends\nc1,,USD,,\nc1,5,USD,,\nc2,10,JPY,,2020-01-01\nc3,0,,2019-01-01,\n"
+    )
+    items = "item_id,price,currency\ni1,2.00,\ni2,,\ni3,1.00,EUR\n"
+    tables = {"offers.csv": offers, "campaigns.csv": campaigns, "items.csv": items, "interactions.csv": GOOD}
+    folder = _fill(tmp_path / "shop", dict(tables))
+    told = facings("ingest", folder, "--json").told
+    assert _quarantine(folder) == [
+        ("campaigns", 3, "the key (campaign_id) stands in this file before, with other values"),
+        ("offers", 2, "floor_price lies above the item's price"),
+        ("offers", 4, "item_id 'i9' is not in the items table"),
+        ("offers", 8, "the key (offer_id, item_id) stands in this file before, with other values"),
+    ]
+    assert told["warnings"] == [
+        "campaigns that ended before now and show nothing: 1",
+        "campaigns that have a budget of 0 and show nothing: 1",
+        "campaigns that have no budget, so that what they spend is not limited: 1",
+        "offers that ended before now and show nothing: 2",
+    ]
+
+
 def test_a_row_that_gets_lost_on_the_way_ends_the_run(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,7 +36,7 @@ def test_every_table_of_the_contract_is_there_and_says_that_it_is_simulated(town
 def test_ingest_keeps_every_row_and_the_mark(town: Path, home: Path) -> None:
     outcome = facings("ingest", town, "--json")
     assert outcome.code == 0, outcome.err
-    assert outcome.told["warnings"] == []
+    assert all("ended before now" in warning for warning in outcome.told["warnings"])  # its calendar is a past one
     for name, count in outcome.told["tables"].items():
         assert count["rows"] == count["kept"] > 0, (name, count)
     assert outcome.told["tables"].keys() == TABLES.keys()
