@@ -58,6 +58,9 @@ class PolicySettings(BaseModel):
     due_share: float = Field(
         0.5, ge=0, le=5, description="share of the usual time between two purchases after which the next one is due"
     )
+    redeem_hours: float = Field(
+        4.0, gt=0, description="mean time from an offer shown to its sale: for so long its money counts as committed"
+    )
     quiet_minutes: float = Field(30.0, ge=0, description="no personal slate for so long after a shopper's `not me`")
     cap_days: float = Field(7.0, gt=0, description="what was shown within so many days counts for the caps")
     offer_cap: int = Field(

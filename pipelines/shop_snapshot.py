@@ -103,6 +103,7 @@ def write_shop(folder: Path, lake: Lake, settings: Settings, progress: Callable[
     has_stores, has_stock = lake.has("stores"), lake.has("stock")
     stores = _rows(lake, "stores", "store_id")
     places = {"stores": stores, "screens": _rows(lake, "screens", "screen_id"), "excluded": _excluded(stores, named)}
+    places["budgets"] = _budgets(lake, settings.currency)
     (folder / PLACES).write_text(json.dumps(places, default=str))
     known = write_shoppers(folder, lake, sales, items, policy)
     progress(f"shop: best-sellers of {counts['popular']:,} places, {len(rows):,} offers of items")
@@ -192,6 +193,14 @@ def _offers(lake: Lake, position: pl.DataFrame, currency: str) -> Iterator[dict[
         floor, own = row.pop("floor_price"), row.pop("currency")
         stores = row["stores"].split("|") if row["stores"] else None
         yield row | {"floor": None if floor is None else minor_units(floor, own or currency), "stores": stores}
+
+
+def _budgets(lake: Lake, currency: str) -> dict[str, Any]:
+    """Campaigns with a budget: (minor units, starts, ends), times in microseconds since 1970 (UTC), None: unbounded."""
+    campaigns = lake.scan("campaigns").filter(pl.col("budget").is_not_null())
+    times = (pl.col("starts").dt.epoch("us"), pl.col("ends").dt.epoch("us"))
+    rows = campaigns.select("campaign_id", "budget", "currency", *times).collect().iter_rows()
+    return {name: (minor_units(much, own or currency), starts, ends) for name, much, own, starts, ends in rows}
 
 
 def _stock(lake: Lake, position: pl.DataFrame) -> Iterator[tuple[bytes, bytes]]:
@@ -301,6 +310,7 @@ class Shop:
         places = json.loads((folder / PLACES).read_text())
         self.stores: dict[str, dict[str, Any]] = places["stores"]
         self.screens: dict[str, dict[str, Any]] = places["screens"]
+        self.budgets: dict[str, tuple[int, int | None, int | None]] = places["budgets"]
         self._excluded = {
             store: (np.array(brands, np.int32), np.array(categories, np.int32))
             for store, (brands, categories) in places["excluded"].items()

@@ -90,7 +90,10 @@ def refresh_shop(home: Home, lake: Lake, settings: Settings, *, now: datetime, p
     Raises:
         FacingsError: nothing was ever ingested.
     """
+    from pipelines.offers.budgets.sales import count_lake
+
     built = build_shop(home, lake, settings, now=now, progress=progress)
+    count_lake(settings, lake, now)  # before it is served: what the campaigns have spent
     if built != current(home, "shop"):
         switch(home, "shop", built)
     return built

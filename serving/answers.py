@@ -10,6 +10,7 @@ from typing import Any
 
 from configs.clock import Clock
 from configs.settings import Settings
+from pipelines.offers.budgets.pacer import Pacer
 from pipelines.offers.claims import Claim, Claims
 from pipelines.offers.decide import POLICY_VERSION, Ask, Chosen, decide
 from pipelines.offers.explore import seed_of
@@ -33,6 +34,7 @@ class Answering:
         live: what shoppers do now.
         moment: what else is true now.
         log: takes every decision down.
+        pacer: takes down what every decision commits of campaigns' money.
         key: of the draws.
     """
 
@@ -44,6 +46,7 @@ class Answering:
     live: Live
     moment: Moment
     log: DecisionLog
+    pacer: Pacer
     key: bytes
 
     def recommend(
@@ -86,6 +89,7 @@ class Answering:
         so_far = round((time.perf_counter() - started) * 1000, 3)
         asked = Asked(recommendation_id, now, explain, screen_id, live is not None, so_far)
         self.log.note(asked, view, ask, slate, [card["item_id"] for card in cards])
+        self.pacer.note(slate, now)
         if explain:
             answer["refused"] = [{"item_id": item, "codes": codes} for item, codes in slate.refused.items()]
         seconds = time.perf_counter() - started

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from configs.errors import FacingsError
 from configs.home import Home
 from pipelines import snapshot
+from pipelines.offers.budgets.pacing import Campaign
 from pipelines.offers.view import View, open_view
 from serving.metrics import SNAPSHOTS_REFUSED, SNAPSHOTS_TAKEN
 from serving.problems import Problem
@@ -48,6 +49,11 @@ class CurrentView:
         """Ids of the stores; None: stores were never ingested."""
         shop = None if self._view is None else self._view.shop
         return frozenset(shop.stores) if shop is not None and shop.has_stores else None
+
+    def campaigns(self) -> dict[str, Campaign]:
+        """Campaigns with a budget."""
+        shop = None if self._view is None else self._view.shop
+        return {} if shop is None else {name: Campaign(name, *row) for name, row in shop.budgets.items()}
 
     def refresh(self) -> View | None:
         """Take the snapshots that the pointers name, if they changed; return the view that they replace."""

@@ -14,6 +14,9 @@ EVENTS = Counter("facings_events_total", "Interactions received by outcome", ["o
 STREAMS = Gauge("facings_streams", "Open event streams of screens")
 SNAPSHOTS_TAKEN = Counter("facings_snapshots_taken_total", "Snapshots taken into use")
 SNAPSHOTS_REFUSED = Counter("facings_snapshots_refused_total", "Snapshots that were damaged and not taken")
+BUDGET_LEFT = Gauge(
+    "facings_budget_left", "Money of a campaign that is neither spent nor committed, minor units", ["campaign"]
+)
 LIVE_SECONDS = Histogram(
     "facings_live_seconds",
     "From the moment an event is on the disk until it counts in this process",

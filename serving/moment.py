@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from configs.experiments import Experiments
@@ -31,13 +33,20 @@ class Moment:
         live: what shoppers do now.
         experiments: what is tried on whom.
         key: of the pseudonyms, by which shoppers are assigned.
+        shadow: prices of campaigns' money now.
     """
 
     def __init__(
-        self, engine: Engine, policy: PolicySettings, live: Live, experiments: Experiments, key: bytes
+        self,
+        engine: Engine,
+        policy: PolicySettings,
+        live: Live,
+        experiments: Experiments,
+        key: bytes,
+        shadow: Callable[[], Mapping[str, float]],
     ) -> None:
         self._engine, self._policy, self._live = engine, policy, live
-        self._experiments, self._key = experiments, key
+        self._experiments, self._key, self._shadow = experiments, key, shadow
         self._policies: dict[tuple[tuple[str, str], ...], PolicySettings] = {}
         self._blocks = Blocks(engine, _BLOCKS_SECONDS, self._failed)
         self._quiet = quiet_screens(engine)
@@ -49,7 +58,7 @@ class Moment:
         if shopper_id is not None:
             recent = self._live.recent(shopper_id)
             group = groups(pseudonym(shopper_id, self._key), self._experiments, holdout=self._policy.holdout, now=now)
-        return facts_of(
+        found = facts_of(
             view.shop,
             shopper_id,
             now,
@@ -60,6 +69,7 @@ class Moment:
             holdout=group.holdout,
             variants=group.variants,
         )
+        return replace(found, shadow=self._shadow())
 
     def policy(self, facts: Facts) -> PolicySettings:
         """The settings that decide, with what the shopper's variants of experiments change."""

@@ -13,6 +13,8 @@ from configs.secrets import secret
 from configs.settings import Settings
 from identity.match import TrackDecider
 from pipelines.faces import gallery_source, open_consents
+from pipelines.offers.budgets.pacer import Pacer
+from pipelines.offers.budgets.sales import sales_of
 from pipelines.offers.claims import Claims
 from pipelines.offers.log.decision_log import DecisionLog
 from pipelines.signals.live import LiveFollower, LiveStates
@@ -21,7 +23,7 @@ from serving.answers import Answering
 from serving.auth import Doorkeeper, is_loopback
 from serving.current import CurrentView
 from serving.live import Live
-from serving.metrics import DECISIONS
+from serving.metrics import BUDGET_LEFT, DECISIONS
 from serving.moment import Moment
 from serving.screens import Screens
 from state.consent import Consents
@@ -62,6 +64,7 @@ class Services:
     def start(self) -> None:
         """Begin to take events and to follow them."""
         self.answering.log.start()
+        self.answering.pacer.start()
         self.receiver.start()
         self.live.start()
         if self.current.ready:
@@ -71,6 +74,7 @@ class Services:
         """Let go of what `start` began."""
         self.receiver.stop()
         self.live.stop()
+        self.answering.pacer.stop()
         self.answering.log.close()
 
     def stop(self) -> None:
@@ -97,6 +101,13 @@ def build_services(settings: Settings, clock: Clock) -> Services:
         count=lambda outcome, rows: DECISIONS.labels(outcome).inc(rows),
     )
     policy = load_policy(settings.policy)
+    pacer = Pacer(
+        engine,
+        clock,
+        current.campaigns,
+        redeem_hours=policy.redeem_hours,
+        told=lambda campaign, left: BUDGET_LEFT.labels(campaign).set(left),
+    )
     answering = Answering(
         settings,
         clock,
@@ -104,8 +115,9 @@ def build_services(settings: Settings, clock: Clock) -> Services:
         public,
         local_only=_stays_here(public),
         live=live,
-        moment=Moment(engine, policy, live, load_experiments(settings.experiments), key),
+        moment=Moment(engine, policy, live, load_experiments(settings.experiments), key, pacer.shadow),
         log=log,
+        pacer=pacer,
         key=key,
     )
     receiver = Receiver(
@@ -115,6 +127,7 @@ def build_services(settings: Settings, clock: Clock) -> Services:
         skew_seconds=settings.clock_skew_seconds,
         known_stores=current.stores,
         arrived=live.arrived,
+        sold=lambda rows: sales_of(rows, current.get().shop, settings.currency) if current.ready else (),
     )
     consents = open_consents(settings)
     everybody = gallery_source(home, consents)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -82,7 +82,12 @@ def append_events(engine: Engine, rows: Sequence[dict[str, Any]], at: datetime) 
     return len(append_batches(engine, [rows], at)[0])
 
 
-def append_batches(engine: Engine, batches: Sequence[Sequence[dict[str, Any]]], at: datetime) -> list[list[int]]:
+def append_batches(
+    engine: Engine,
+    batches: Sequence[Sequence[dict[str, Any]]],
+    at: datetime,
+    beside: Callable[[Connection, list[dict[str, Any]]], object] | None = None,
+) -> list[list[int]]:
     """Keep the rows whose event_id is new, all batches in one transaction with one write to the disk.
 
     When it returns, they survive a power cut (SQLite in WAL mode with synchronous=FULL).
@@ -91,6 +96,7 @@ def append_batches(engine: Engine, batches: Sequence[Sequence[dict[str, Any]]], 
         engine: of the state database.
         batches: checked interactions.
         at: the moment of their arrival.
+        beside: is given the new rows, and writes in the same transaction.
 
     Returns:
         For each batch the places of the rows that were new; of an id twice the first is.
@@ -117,6 +123,8 @@ def append_batches(engine: Engine, batches: Sequence[Sequence[dict[str, Any]]], 
         for name in connection.execute(new, whole).scalars():
             number, place = first[name]
             kept[number].append(place)
+        if beside is not None:
+            beside(connection, [batches[number][place] for number, places in enumerate(kept) for place in places])
     return kept
 
 

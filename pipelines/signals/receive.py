@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from configs.clock import Clock
 from pipelines.signals.events import Rejected, check_interactions
+from state.budgets import Sale, note_sales
 from state.engine import Engine
 from state.events import append_batches, erase_events
 from state.forgotten import forgotten_among
@@ -42,6 +43,7 @@ class Receiver:
         skew_seconds: see `check_interactions`.
         known_stores: ids that store_id may have, as of now; None: any.
         arrived: called after each write that brought something new.
+        sold: what sales among new rows took from campaigns; counted in the transaction that keeps the rows.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Receiver:
         skew_seconds: float,
         known_stores: Callable[[], frozenset[str] | None],
         arrived: Callable[[], None],
+        sold: Callable[[Sequence[dict[str, Any]]], Sequence[Sale]] = lambda rows: (),  # noqa: ARG005
     ) -> None:
         self._engine = engine
         self._key = pseudonym_key
@@ -60,6 +63,7 @@ class Receiver:
         self._skew = skew_seconds
         self._known_stores = known_stores
         self._arrived = arrived
+        self._sold = sold
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="events", daemon=True)
 
@@ -129,7 +133,9 @@ class Receiver:
         everybody = {row["shopper_id"] for held in good for row in held}
         gone = forgotten_among(self._engine, everybody, self._key)
         welcome = [[row for row in held if row["shopper_id"] not in gone] for held in good]
-        kept = append_batches(self._engine, welcome, now)
+        kept = append_batches(
+            self._engine, welcome, now, lambda connection, rows: note_sales(connection, self._sold(rows))
+        )
         late = forgotten_among(self._engine, everybody, self._key) - gone
         for shopper in late:  # forgotten between the two: what was just written goes too
             erase_events(self._engine, shopper)

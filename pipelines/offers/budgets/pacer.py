@@ -1,0 +1,184 @@
+"""The pacer of one process: notes what answers commit, follows the money with all others, and hands out prices.
+
+A request reads a dictionary and puts a slate into a queue; a thread does the rest. All processes write into one
+database and read from it: what one commits or steps counts for all, and a process that was killed has lost the
+commitments of its last second at most, never a sale.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+
+import numpy as np
+
+from configs.clock import Clock
+from features.live import micros
+from pipelines.offers.budgets.pacing import (
+    BUCKET,
+    DAY,
+    EVEN,
+    HOUR,
+    Campaign,
+    Committed,
+    Price,
+    account,
+    shadow,
+    step,
+    used,
+)
+from pipelines.offers.decide import Slate
+from pipelines.offers.value.odds import chance
+from state import budgets
+from state.engine import Engine
+
+_LOG = logging.getLogger("facings.serving")
+_BEAT_SECONDS = 0.5
+_WAITING = 100_000  # slates that may wait to be noted
+_UNKNOWN_CHANCE = 0.05  # that a shown offer is redeemed where no odds tell; what is redeemed corrects it
+_DUE = 8  # times the mean time to a sale: then a commitment is due but for one part in 3,000
+_DAYS = 28  # of traffic that count as usual
+_FEW = 500  # slates on earlier days: fewer say nothing of the hours
+_HOUSEKEEPING = 600  # beats
+
+
+class Pacer:
+    """Prices of campaigns' money.
+
+    Args:
+        engine: of the state database.
+        clock: the moment of what is noted.
+        campaigns: those with a budget, as the shop's snapshot has them now.
+        redeem_hours: mean time from an offer shown to its sale.
+        told: is given (campaign, money left) after each beat.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        campaigns: Callable[[], Mapping[str, Campaign]],
+        *,
+        redeem_hours: float,
+        told: Callable[[str, float], None],
+    ) -> None:
+        self._engine, self._clock, self._campaigns = engine, clock, campaigns
+        self._hours, self._told = redeem_hours, told
+        self._shadow: dict[str, float] = {}
+        self._slates: queue.SimpleQueue[tuple[int, Slate]] = queue.SimpleQueue()
+        self._unwritten: tuple[dict[tuple[str, int], tuple[int, float, float]], dict[tuple[int, int], int]] = ({}, {})
+        self._beats = 0
+        self._profile: Sequence[float] = EVEN
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="pacer", daemon=True)
+
+    def shadow(self) -> Mapping[str, float]:
+        """The prices now; a campaign that is not there has none. The dictionary is never changed."""
+        return self._shadow
+
+    def note(self, slate: Slate, now: datetime) -> None:
+        """Take down what a slate commits; returns at once."""
+        if self._slates.qsize() < _WAITING:
+            self._slates.put((micros(now), slate))
+
+    def start(self) -> None:
+        """Read the prices, and begin to follow the money."""
+        self._guarded()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write down what was noted, then end."""
+        self._ends.set()
+        if self._thread.is_alive():
+            self._thread.join(10)
+
+    def beat(self) -> None:
+        """Write down what was noted, read what all processes did, and set the prices."""
+        self._collect()
+        if any(self._unwritten):
+            budgets.add_commitments(self._engine, *self._unwritten)
+            self._unwritten = {}, {}
+        now = micros(self._clock.now())
+        if self._beats % _HOUSEKEEPING == 0:
+            budgets.fold_commitments(self._engine, now - int(_DUE * self._hours * HOUR))
+            budgets.drop_traffic(self._engine, now // DAY - _DAYS)
+            self._profile = self._usual(now)
+        self._beats += 1
+        spent, committed = budgets.spent(self._engine), budgets.commitments(self._engine)
+        known = {name: Price(**row) for name, row in budgets.prices(self._engine).items()}
+        fresh = {}
+        for name, campaign in self._campaigns().items():
+            before, money = known.get(name, Price()), spent.get(name, 0)
+            shown = (Committed(*row) for row in committed.get(name, ()))
+            held = account(money, shown, now, self._hours, before=before.before if before.at else money)
+            price = step(campaign, before, held, self._profile, now)
+            if price != before and not budgets.move_price(self._engine, name, before.at, asdict(price)):
+                price = before  # another process stepped: its price is there at the next beat
+            cost = shadow(campaign, price, held)
+            if cost > 0:
+                fresh[name] = cost
+            self._told(name, campaign.budget - used(campaign, held))
+        self._shadow = fresh
+
+    def _collect(self) -> None:
+        rows, slates = self._unwritten
+        while True:
+            try:
+                at, slate = self._slates.get_nowait()
+            except queue.Empty:
+                return
+            hour = at // DAY, at % DAY // HOUR
+            slates[hour] = slates.get(hour, 0) + 1
+            for campaign, money, variance in commitments_of(slate):
+                key = campaign, at // BUCKET * BUCKET
+                held = rows.get(key, (0, 0.0, 0.0))
+                rows[key] = held[0] + 1, held[1] + money, held[2] + variance
+
+    def _usual(self, now: int) -> Sequence[float]:
+        today = now // DAY
+        counts = budgets.traffic(self._engine, today - _DAYS, today)
+        if sum(counts.values()) < _FEW:
+            return EVEN
+        return tuple(float(counts.get(hour, 0)) for hour in range(24))
+
+    def _work(self) -> None:
+        while not self._ends.wait(_BEAT_SECONDS):
+            self._guarded()
+        self._guarded()
+
+    def _guarded(self) -> None:
+        try:
+            self.beat()
+        except Exception as error:  # the database is away: the last prices hold, and nothing noted is lost
+            _LOG.error("Budgets cannot be followed now (%s); the last prices hold.", type(error).__name__)
+
+
+def commitments_of(slate: Slate) -> list[tuple[str, float, float]]:
+    """What a slate's offers may take: (campaign, expected money, variance), minor units."""
+    found = []
+    for chosen in slate.items:
+        offer, terms = chosen.terms.offer, chosen.terms
+        if offer is None or offer.campaign_id is None or terms.was is None or terms.price is None:
+            continue
+        money = float(terms.was - terms.price)
+        if money <= 0:
+            continue
+        likely = _chance(slate, chosen.place, offer.discount or 0.0)
+        found.append((offer.campaign_id, likely * money, likely * (1 - likely) * money * money))
+    return found
+
+
+def _chance(slate: Slate, place: int, discount: float) -> float:
+    for looked in slate.looked:
+        if looked.ranked.odds is None:
+            continue
+        at = np.flatnonzero(looked.ranked.items == place)
+        if len(at):
+            likely = float(chance(looked.ranked.odds[at[:1]], discount)[0])
+            if likely == likely:
+                return likely
+    return _UNKNOWN_CHANCE
