@@ -33,10 +33,15 @@ from configs.settings import Settings
 )
 @click.option("--log-out", type=click.Path(path_type=Path), help="Where to write the log itself (.parquet or .csv).")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write a page with a plot (.html).")
+@click.option(
+    "--gate",
+    type=click.Choice(["replacement", "refresh"]),
+    help="Say as well whether the policy may take over: it must earn more, or not less within the margin.",
+)
 @json_option
 @click.pass_context
 def evaluate_policy(
-    context: click.Context, /, log: Path | None, out: Path | None, as_json: bool, **of_home: Any
+    context: click.Context, /, log: Path | None, out: Path | None, gate: str | None, as_json: bool, **of_home: Any
 ) -> None:
     """Judge a policy from LOG, which another policy wrote: IPS, SNIPS, direct, doubly robust and switch.
 
@@ -68,7 +73,16 @@ def evaluate_policy(
     found = estimate(table)
     if out is not None:
         write_atomic(out, evaluation_page(found, about))
-    more = [*([about] if told else []), *([] if out is None else [f"The page is {out}."])]
+    more = [*([about] if log is None else []), *([] if out is None else [f"The page is {out}."])]
+    if gate is not None:
+        from configs.recipe import GateRecipe
+        from pipelines.training.gate import Kind
+        from pipelines.training.policy_gate import judge_policy
+
+        checks = judge_policy(Kind(gate), table, GateRecipe())
+        passed = all(check.passed for check in checks)
+        told["gate"] = {"kind": gate, "passed": passed, "checks": [check.model_dump() for check in checks]}
+        more += [f"Gate ({gate}): {'passed' if passed else 'refused'}.", *(f"  {check.sentence}" for check in checks)]
     show({**found.told(), **told}, [*lines(found), *more], as_json=as_json)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from configs.recipe import GateRecipe
 from pipelines.training.gate import Check, Kind
 from pipelines.training.policy_gate import judge_policy
+from tests.command import facings
 
 RULES = GateRecipe()
 DEPTHS = (0.0, 0.1, 0.2, 0.4)  # discounts among which a policy chooses; the profit of a sale falls with them
@@ -123,3 +126,11 @@ def test_of_policies_that_earn_the_same_few_take_over() -> None:
         for seed in range(40)
     ]
     assert sum(passed) <= 4
+
+
+def test_the_command_says_whether_the_policy_may_take_over(tmp_path: Path) -> None:
+    for name, log, passed in (("better", log_of(LOGGED, BETTER), True), ("burns", burns_discounts(), False)):
+        log.write_parquet(tmp_path / f"{name}.parquet")
+        told = facings("evaluate-policy", tmp_path / f"{name}.parquet", "--gate", "replacement", "--json").told
+        assert told["gate"]["passed"] is passed
+    assert "Gate (refresh): refused." in facings("evaluate-policy", tmp_path / "burns.parquet", "--gate", "refresh").out
