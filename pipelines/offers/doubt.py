@@ -32,6 +32,8 @@ from pipelines.packed import ODDS, Ranked
 
 Floats = npt.NDArray[np.float64]
 _SLACK = 1e-6  # of sums of probabilities
+MOST = 5
+"""So many shoppers, the likeliest, have a say; the others of a longer list count as somebody else."""
 _MOSTLY = 0.5
 _NEXT_TO_NOTHING = 1e-6  # minor units: what is worth nothing to anybody is owed to those who have it in their lists
 
@@ -101,11 +103,11 @@ def pool(shoppers: Sequence[tuple[float, Ranked]], level: Ranked) -> Pool:
     """Put the candidates of all together.
 
     Args:
-        shoppers: probability and own candidates of each; one of probability 0 is left out. Checked before
-            (`check_probabilities`).
+        shoppers: probability and own candidates of each; one of probability 0 is left out, and who is not among the
+            MOST likeliest. Checked before (`check_probabilities`).
         level: candidates of somebody else.
     """
-    likely = sorted((pair for pair in shoppers if pair[0] > 0), key=lambda pair: -pair[0])
+    likely = sorted((pair for pair in shoppers if pair[0] > 0), key=lambda pair: -pair[0])[:MOST]
     lists = [ranked for _, ranked in likely] + [level]
     every = np.concatenate([ranked.items for ranked in lists])
     items = every[np.sort(np.unique(every, return_index=True)[1])]

@@ -185,6 +185,14 @@ def test_an_item_that_nobody_has_odds_for_keeps_the_offer_it_has_without_them() 
     assert np.isnan(found.worth).all() and found.row.tolist() == [3, NO_OFFER, 23]
 
 
+def test_of_a_long_list_the_likeliest_have_a_say_and_the_others_are_somebody_else() -> None:
+    level = candidates(1, 10)
+    many = [(0.01 * number, candidates(number, 6)) for number in range(1, 10)]
+    people = pool(many, level)
+    assert people.probability == pytest.approx([0.09, 0.08, 0.07, 0.06, 0.05, 0.65])
+    assert set(people.items) == {int(one) for _, ranked in many[-5:] for one in ranked.items} | set(level.items)
+
+
 def test_reason_and_score_are_of_the_list_that_most_is_owed_to() -> None:
     own, level = candidates(5, 10, 2), candidates(6, 10, 1)
     _, found, people = slate([(0.9, own)], level, 0.0)
