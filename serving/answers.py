@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -69,10 +69,11 @@ class Answering:
         expires = now + timedelta(minutes=self.settings.claim_minutes)
         stocked = view.shop.stocked(ask.store_id) is not None
         cards = view.shop.cards([chosen.place for chosen in slate.items])
+        item_ids = [card["item_id"] for card in cards]
+        links = self.links(Claim(recommendation_id, ask.shopper_id, ask.store_id, None, expires), item_ids)
         items = []
-        for rank, (chosen, card) in enumerate(zip(slate.items, cards, strict=True), start=1):
-            claim = Claim(recommendation_id, ask.shopper_id, ask.store_id, card["item_id"], expires)
-            items.append(_item(rank, chosen, card, self.link(claim)))
+        for rank, (chosen, card, link) in enumerate(zip(slate.items, cards, links, strict=True), start=1):
+            items.append(_item(rank, chosen, card, link))
             if for_page:
                 items[-1] |= {"brand": card["brand"], "category": card["category"], "in_stock": stocked or None}
         answer: dict[str, Any] = {
@@ -88,7 +89,7 @@ class Answering:
         }
         so_far = round((time.perf_counter() - started) * 1000, 3)
         asked = Asked(recommendation_id, now, explain, screen_id, live is not None, so_far)
-        self.log.note(asked, view, ask, slate, [card["item_id"] for card in cards])
+        self.log.note(asked, view, ask, slate, item_ids)
         self.pacer.note(slate, now)
         if explain:
             answer["refused"] = [{"item_id": item, "codes": codes} for item, codes in slate.refused.items()]
@@ -100,7 +101,11 @@ class Answering:
 
     def link(self, claim: Claim) -> str:
         """The address that a QR code carries."""
-        return f"{self.public_url}/c/{self.claims.seal(claim)}"
+        return self.links(claim, [claim.item_id])[0]
+
+    def links(self, claim: Claim, item_ids: Sequence[str | None]) -> list[str]:
+        """The addresses of several items of one slate."""
+        return [f"{self.public_url}/c/{token}" for token in self.claims.seal_items(claim, item_ids)]
 
 
 def _item(rank: int, chosen: Chosen, card: Mapping[str, Any], claim_url: str) -> dict[str, Any]:

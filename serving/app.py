@@ -18,6 +18,7 @@ from configs.settings import Settings
 from pipelines.offers.decide import Ask
 from serving.page_routes import ListClosed, Pages, Place, page_routes
 from serving.problems import add_handlers
+from serving.recommend import Shortcut, recommending
 from serving.routes import api_routes
 from serving.services import Services, build_services
 
@@ -54,6 +55,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.services = services
+    app.add_middleware(Shortcut, recommend=recommending(services))
     add_handlers(app)
     app.include_router(api_routes(services))
     pages = Pages(

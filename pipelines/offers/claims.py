@@ -10,6 +10,7 @@ import binascii
 import os
 import struct
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -49,10 +50,19 @@ class Claims:
 
     def seal(self, claim: Claim) -> str:
         """Return a token of URL-safe characters."""
+        return self.seal_items(claim, [claim.item_id])[0]
+
+    def seal_items(self, claim: Claim, item_ids: Sequence[str | None]) -> list[str]:
+        """Return a token for each item of one slate; `claim` tells the rest."""
         head = _HEAD.pack(uuid.UUID(claim.recommendation_id).bytes, int(claim.expires.timestamp()))
-        body = head + orjson.dumps([claim.shopper_id, claim.store_id, claim.item_id])
-        nonce = os.urandom(_NONCE)
-        return base64.urlsafe_b64encode(nonce + self._cipher.encrypt(nonce, body, None)).decode().rstrip("=")
+        chance = os.urandom(_NONCE * len(item_ids))
+        tokens = []
+        for at, item_id in enumerate(item_ids):
+            nonce = chance[at * _NONCE : (at + 1) * _NONCE]
+            body = head + orjson.dumps([claim.shopper_id, claim.store_id, item_id])
+            sealed = base64.urlsafe_b64encode(nonce + self._cipher.encrypt(nonce, body, None))
+            tokens.append(sealed.decode().rstrip("="))
+        return tokens
 
     def open(self, token: str) -> Claim | None:
         """Return what a token says, whether it has ended or not; None: it is not one of ours, or was changed."""

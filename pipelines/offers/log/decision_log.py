@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ _BATCH = 256
 _CAPACITY = 20_000
 _MOST_KNOWN = 50_000
 _PRUNE_EVERY = timedelta(hours=1)
+_TELL_EVERY_SECONDS = 60.0
 
 Count = Callable[[str, int], None]
 """Is told outcomes: logged, dropped (the queue was full), failed (the disk or the encoding), forgotten."""
@@ -69,6 +71,7 @@ class DecisionLog:
         self._engine, self._key, self._clock, self._count = engine, key, clock, count
         self._keep, self._forgotten, self._capacity = timedelta(days=keep_days), forgotten, capacity
         self._waiting: deque[_Noted] = deque()
+        self._lost, self._told = 0, -_TELL_EVERY_SECONDS
         # What names a part within this process → its key, once it was noted; ids of snapshots name their content.
         self._known: dict[tuple[Any, ...], PartKey] = {}
         self._noted, self._stopping, self._idle = threading.Event(), threading.Event(), threading.Event()
@@ -178,4 +181,7 @@ class DecisionLog:
 
     def _failed(self, rows: int, error: Exception) -> None:
         self._count("failed", rows)
-        _LOG.error("%d decisions could not be logged (%s); answers go on.", rows, type(error).__name__)
+        self._lost += rows
+        if time.monotonic() - self._told > _TELL_EVERY_SECONDS:  # every answer may fail; a line for each hides the rest
+            _LOG.error("%d decisions could not be logged (%s); answers go on.", self._lost, type(error).__name__)
+            self._lost, self._told = 0, time.monotonic()

@@ -1,0 +1,85 @@
+"""`POST /v1/placements/{placement}:recommend`, and its way past the router: finding a route costs more than a slate."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from pipelines.offers.decide import Ask, probable
+from pipelines.offers.eligibility import PLACEMENTS, Placement
+from pipelines.offers.view import View
+from serving.bodies import RecommendBody, read_body
+from serving.described import json_response
+from serving.problems import Problem, problem_response
+from serving.services import Services
+
+_BEFORE, _AFTER = "/v1/placements/", ":recommend"
+PATH = f"{_BEFORE}{{placement}}{_AFTER}"
+Recommend = Callable[[Request, str], Awaitable[Response]]
+
+
+def recommending(services: Services) -> Recommend:
+    """The handler, bound to one server's services."""
+
+    async def recommend(request: Request, placement: str) -> Response:
+        """Rank items for one placement; it always answers, and says in `fallback` why it is not the shopper's own."""
+        services.doorkeeper.require(request, "recommend")
+        if placement not in PLACEMENTS:
+            raise Problem(404, f"There is no such placement; use {', '.join(PLACEMENTS)}.", field="placement")
+        body = await read_body(request, RecommendBody)
+        view = services.current.get()
+        ask = _ask(view, placement, body)
+        await services.live.prepare(view, ask.shopper_id)
+        answer = services.answering.recommend(view, ask, explain=body.explain, screen_id=body.screen_id)
+        return json_response(answer)
+
+    return recommend
+
+
+class Shortcut:
+    """Hands this one call to its handler before the router looks at it; everything else goes the usual way."""
+
+    def __init__(self, app: ASGIApp, recommend: Recommend) -> None:
+        self._app, self._recommend = app, recommend
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or pass a request on."""
+        path = scope["path"] if scope["type"] == "http" and scope["method"] == "POST" else ""
+        placement = path[len(_BEFORE) : -len(_AFTER)] if path.startswith(_BEFORE) and path.endswith(_AFTER) else ""
+        if not placement or "/" in placement:
+            await self._app(scope, receive, send)
+            return
+        try:
+            response = await self._recommend(Request(scope, receive), placement)
+        except Problem as problem:
+            response = problem_response(problem.status, problem.detail, problem.field)
+        await response(scope, receive, send)
+
+
+def _ask(view: View, placement: Placement, body: RecommendBody) -> Ask:
+    store = body.store_id
+    if body.screen_id is not None:
+        screen = view.shop.screens.get(body.screen_id)
+        if screen is None:
+            raise Problem(422, "screen_id is not in the screens table; ingest it or leave it out.", field="screen_id")
+        store = store or screen["store_id"]
+    if store is None and (view.shop.has_stores or view.shop.has_stock):
+        raise Problem(422, "store_id is missing; say for which store, so that its stock counts.", field="store_id")
+    if store is not None and view.shop.has_stores and store not in view.shop.stores:
+        raise Problem(422, "store_id is not in the stores table; ingest it or leave it out.", field="store_id")
+    shopper, unsure = body.shopper_id, False
+    if body.shoppers:
+        shopper = probable([(one.shopper_id, one.probability) for one in body.shoppers])
+        unsure = shopper is None
+    return Ask(
+        placement, store, body.count, shopper, unsure, body.exclude_ids, body.candidates, _categories(view, body)
+    )
+
+
+def _categories(view: View, body: RecommendBody) -> Sequence[str]:
+    if body.context is not None and body.context.categories is not None:
+        return body.context.categories
+    return () if body.screen_id is None else view.shop.categories_of(body.screen_id)
