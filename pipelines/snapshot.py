@@ -20,6 +20,7 @@ from configs.home import Home
 from configs.settings import Settings
 from models.base import Recommender
 from pipelines.forget_models import forget_in_models
+from pipelines.offers.value.kept import Kept
 from pipelines.packed import count_entries, drop_key, key_of
 from pipelines.shop_shoppers import FILE as SHOPPERS_FILE
 from pipelines.signals.lake import Lake
@@ -30,12 +31,19 @@ from state.files import draft_beside, exclusive, replace_folder, sync_files, syn
 Kind = Literal["slates", "shop"]
 Progress = Callable[[str], None]
 META = "meta.json"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _MEND = {"shop": "ingest again, or start `facings serve`, which builds it anew", "slates": "run `facings retrain`"}
 
 
 def build_slates(
-    home: Home, model: Recommender, *, version: str, recipe: str, candidates: int, progress: Progress
+    home: Home,
+    model: Recommender,
+    *,
+    version: str,
+    recipe: str,
+    candidates: int,
+    progress: Progress,
+    value: Path | None = None,
 ) -> str:
     """Build the slates of a trained model beside the current ones; nothing is switched.
 
@@ -46,13 +54,17 @@ def build_slates(
         recipe: the recipe's name.
         candidates: how many items to keep for each shopper.
         progress: is told how far it is.
+        value: folder of what the value model that was trained beside it tells; None: there is none.
 
     Returns:
         The snapshot's id, named by its content: the same model gives the same.
     """
     facts = {"model_version": version, "recipe": recipe, "as_of": model.as_of.isoformat()}
     return _build(
-        home, "slates", f"v{version}", lambda folder: facts | write_slates(folder, model, candidates, progress)
+        home,
+        "slates",
+        f"v{version}",
+        lambda folder: facts | write_slates(folder, model, candidates, progress, Kept.of(value)),
     )
 
 

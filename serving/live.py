@@ -129,7 +129,8 @@ class Live:
             return None
         assert shopper_id is not None and view.fold_in is not None
         key = self._key(view.fold_in, shopper_id)
-        return self._ready[shopper_id][1] if self._made(key) else None
+        made = self._ready[shopper_id][1] if self._made(key) else None
+        return None if made is None else view.weighed(shopper_id, made)
 
     def version(self, view: View, shopper_id: str | None) -> int | None:
         """What the shopper's candidates are made of, another number after each change; None: they are not ready."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,9 +12,9 @@ import numpy.typing as npt
 from configs.home import Home
 from pipelines import snapshot
 from pipelines.offers.fold import FoldIn
-from pipelines.packed import NOBODY, Ranked
+from pipelines.packed import NOBODY, ODDS, Ranked
 from pipelines.shop_offers import ShopOffers
-from pipelines.shop_snapshot import Shop
+from pipelines.shop_snapshot import CHAIN, Shop
 from pipelines.slates_snapshot import MODEL, Slates
 
 NO_MODEL = "none"
@@ -136,6 +136,7 @@ class View:
     shop_id: str
     slates_id: str | None = None
     fold_in: FoldIn | None = None
+    _places: dict[str, Ranked] = field(default_factory=dict, repr=False)
 
     def candidates(self, shopper_id: str) -> Ranked:
         """A shopper's candidates as positions in the shop."""
@@ -146,14 +147,54 @@ class View:
         return Ranked(places, own.scores, own.reasons, own.odds).take(places >= 0)
 
     def popular(self, level: str, store_id: str | None) -> Ranked:
-        """Best-sellers of a level."""
-        return self.shop.popular(level, store_id)
+        """Best-sellers of a level, with the odds of an average shopper there where the value model tells them.
+
+        What it tells of besides comes after them.
+        """
+        if self.slates is None:
+            return self.shop.popular(level, store_id)
+        key = level if level == CHAIN else f"{level}:{store_id}"
+        if key not in self._places:
+            self._places[key] = _with_odds(self.shop.popular(level, store_id), self.slates.place(key), self.to_shop)
+        return self._places[key]
+
+    def weighed(self, shopper_id: str, live: Ranked) -> Ranked:
+        """Candidates made of a shopper's newest events, with the odds that the shopper's kept candidates have.
+
+        Kept candidates that are not among them come after them.
+        """
+        own = self.candidates(shopper_id)
+        return live if own.odds is None else _with_odds(live, own, None)
 
     def close(self) -> None:
         """Let the files go."""
         self.shop.close()
         if self.slates is not None:
             self.slates.close()
+
+
+def _with_odds(first: Ranked, told: Ranked, to_shop: npt.NDArray[np.int32] | None) -> Ranked:
+    """`first` with the odds that `told` has of its items, then the rest of `told`, scored below."""
+    if told.odds is None:
+        return first
+    items = told.items if to_shop is None else to_shop[told.items]
+    known = items >= 0
+    items, odds = items[known], told.odds[known]
+    where = {item: row for row, item in enumerate(items.tolist())}
+    at = np.array([where.get(item, -1) for item in first.items.tolist()], dtype=np.int64)
+    own = np.full((len(first), ODDS), np.nan, np.float16)
+    own[at >= 0] = odds[at[at >= 0]]
+    rest = ~np.isin(items, first.items)
+    last = float(first.scores.min()) if len(first) else 0.0
+    reasons = told.reasons[known][rest]
+    if to_shop is not None and len(first):
+        reasons = np.full(int(rest.sum()), first.reasons[0], np.uint8)  # of the level
+    return Ranked(
+        np.concatenate([first.items, items[rest]]).astype(np.int32),
+        np.concatenate([first.scores, np.full(int(rest.sum()), last - 1.0)]).astype(np.float32),
+        np.concatenate([first.reasons, reasons]).astype(np.uint8),
+        np.concatenate([own, odds[rest]]),
+    )
 
 
 def open_view(home: Home, *, slates: bool = True) -> View | None:

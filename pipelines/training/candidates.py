@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,8 @@ from features.store import FeatureStore
 from models.base import Recommender
 from models.dataset import Dataset
 from models.registry import create, load
+from pipelines.offers.value.job import train_value
+from pipelines.offers.value.kept import ValueFacts
 from pipelines.signals.lake import Lake
 from pipelines.training.checks import Evidence
 from pipelines.training.cost import Cost, measure_costs
@@ -28,6 +31,8 @@ from pipelines.training.plan import Candidate, Plan, Role
 from pipelines.training.portrait import Learned, Portrait, ask_also, portray
 from pipelines.training.train import train_into, what_it_learned
 from state.files import build_folder, write_atomic
+
+Progress = Callable[[str], None]
 
 CHAMPION_LABEL = "champion"
 _PURCHASES = ("purchase",)
@@ -47,8 +52,9 @@ def check(recipe: Recipe) -> None:
 class Bench:
     """The candidates of one run side by side: the same data, the same cut, the same test."""
 
-    def __init__(self, settings: Settings, lake: Lake, plan: Plan, clock: Clock) -> None:
+    def __init__(self, settings: Settings, lake: Lake, plan: Plan, clock: Clock, progress: Progress) -> None:
         self._settings, self._lake, self._plan, self._clock = settings, lake, plan, clock
+        self._progress = progress
         self._folder = plan.folder(settings.paths)
         self._cut, self._end = pd.Timestamp(plan.cut), pd.Timestamp(plan.end)
         self._read: dict[tuple[str, ...], pd.DataFrame] = {}
@@ -157,6 +163,21 @@ class Bench:
 
         build_folder(measured(self._folder, label), build)
 
+    def value(self, label: str) -> ValueFacts:
+        """Train the value model beside the chosen candidate, on the same data up to the same moment."""
+        recipe = next(candidate.recipe for candidate in self._plan.candidates if candidate.label == label)
+        return train_value(
+            value_folder(self._folder, label),
+            self._settings,
+            self._lake,
+            load(serving_folder(self._folder, label)),
+            cut=self._plan.cut,
+            end=self._plan.end,
+            candidates=recipe.slate.candidates,
+            seed=recipe.seed,
+            progress=self._progress,
+        )
+
 
 class Examined(NamedTuple):
     """A candidate's metrics by shopper (with `slice` and `neighbourhood`), as a whole, and its lists' portrait."""
@@ -219,6 +240,11 @@ def evaluation_folder(folder: Path, label: str) -> Path:
 def serving_folder(folder: Path, label: str) -> Path:
     """Where a candidate fit on everything lies in a work folder."""
     return folder / f"serving-{label}"
+
+
+def value_folder(folder: Path, label: str) -> Path:
+    """Where what the value model tells beside a candidate lies in a work folder."""
+    return folder / f"value-{label}"
 
 
 def measured(folder: Path, label: str) -> Path:

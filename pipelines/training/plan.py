@@ -23,7 +23,7 @@ BASELINES = (STAND_IN, "personal_frequency")
 PLAN_FILE, RESULT_FILE = "plan.json", "result.json"
 _ROOT = Path(__file__).resolve().parents[2]
 # What shapes a model and its judgement: a change here makes another run, a change of a page or a verb does not.
-_SOURCES = ("configs/recipe.py", "features", "models", "pipelines/training")
+_SOURCES = ("configs/recipe.py", "features", "models", "pipelines/offers/value", "pipelines/training")
 
 
 class Role(StrEnum):

@@ -255,6 +255,7 @@ def _slates(
             recipe=recipe.name,
             candidates=recipe.slate.candidates,
             progress=progress,
+            value=tracking.artifact_if_any(version.run_id, "value"),
         )
     snapshot.check(settings.paths, "slates", built)
     return built

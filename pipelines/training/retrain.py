@@ -238,7 +238,7 @@ def _carry_out(job: Job, plan: Plan, data: DataReport) -> RetrainResult:
     """Do what is planned, step by step."""
     settings, folder = job.settings, plan.folder(job.settings.paths)
     job.step("materialise", lambda: materialise_for(settings, job.lake, plan, clock=job.clock, progress=job.progress))
-    bench = Bench(settings, job.lake, plan, job.clock)
+    bench = Bench(settings, job.lake, plan, job.clock, job.progress)
     for candidate in plan.candidates:
         job.step(f"train {candidate.label}", partial(bench.evaluation, candidate))
     champion = None if plan.champion is None else _evaluation_of(job.tracking, plan.champion)
@@ -251,6 +251,7 @@ def _carry_out(job: Job, plan: Plan, data: DataReport) -> RetrainResult:
     for sentence in verdict.reasons:
         job.progress(f"  {sentence}")
     job.step(f"refit {verdict.chosen}", lambda: bench.serving(verdict.chosen))
+    job.step("value", lambda: bench.value(verdict.chosen))
     _still_the_same(job, plan)
     version = job.step("register", lambda: register(settings, job.tracking, plan, verdict))
     snapshot = job.step("publish", lambda: _publish(job, plan, verdict, version)) if verdict.passed else None

@@ -233,6 +233,12 @@ class Tracking:
             raise FacingsError(f"Run {run_id} has no artifact {path!r} in MLflow; train again with `facings retrain`.")
         return folder
 
+    def artifact_if_any(self, run_id: str, path: str) -> Path | None:
+        """As `artifact`; None where the run has no such artifact."""
+        with _answering(self._uri), _quiet():
+            known = any(found.path == path for found in self._client.list_artifacts(run_id))
+        return self.artifact(run_id, path) if known else None
+
     def recipe(self, run_id: str) -> Recipe:
         """Return the recipe that a run trained."""
         path = self.artifact(run_id, "recipe") / RECIPE_FILE

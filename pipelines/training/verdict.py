@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from configs.recipe import Recipe, load_recipe
 from configs.settings import Settings
+from pipelines.offers.value.kept import ValueFacts, read_facts
 from pipelines.training.candidates import (
     CHAMPION_LABEL,
     evaluation_folder,
@@ -18,6 +19,7 @@ from pipelines.training.candidates import (
     read_shoppers,
     read_summary,
     serving_folder,
+    value_folder,
 )
 from pipelines.training.checks import Evidence, Ground, run_checks
 from pipelines.training.dataset import FEATURE_SERVICE
@@ -121,7 +123,9 @@ def register(settings: Settings, tracking: Tracking, plan: Plan, verdict: Verdic
     metrics = summaries(plan, folder)
     page = report_page(plan, verdict.decisions, verdict.chosen, metrics)
     write_atomic(report_path(settings, plan), page)
-    card = _card(plan, folder, candidate, verdict.gate, metrics)
+    value = value_folder(folder, candidate.label)
+    facts = read_facts(value)
+    card = _card(plan, folder, candidate, verdict.gate, metrics, facts)
     tags = _tags(plan, candidate, verdict)
     at_ms = int(plan.at.timestamp() * 1000)
     run_id = tracking.run_for(plan.key, f"{candidate.label} {plan.end:%Y-%m-%d}", tags, at_ms=at_ms)
@@ -132,11 +136,12 @@ def register(settings: Settings, tracking: Tracking, plan: Plan, verdict: Verdic
             tracking.log(
                 run_id,
                 parameters=parameters_of(candidate.recipe, cut=plan.cut.isoformat(), end=plan.end.isoformat()),
-                metrics=_metric_values(metrics, verdict),
+                metrics=_metric_values(metrics, verdict, facts),
                 tags=tags,
                 artifacts={
                     "evaluation": evaluation_folder(folder, candidate.label),
                     "serving": serving_folder(folder, candidate.label),
+                    **({"value": value} if facts is not None else {}),
                     "": papers,
                 },
                 at_ms=at_ms,
@@ -245,7 +250,12 @@ def _tags(plan: Plan, candidate: Candidate, verdict: Verdict) -> dict[str, str]:
 
 
 def _card(
-    plan: Plan, folder: Path, candidate: Candidate, gate: GateDecision, metrics: dict[str, dict[str, float]]
+    plan: Plan,
+    folder: Path,
+    candidate: Candidate,
+    gate: GateDecision,
+    metrics: dict[str, dict[str, float]],
+    value: ValueFacts | None,
 ) -> str:
     frame = read_shoppers(folder, candidate.label)
     means = frame.groupby("slice")[gate.metric].agg(["size", "mean"])
@@ -265,12 +275,25 @@ def _card(
             f"Gate ({gate.kind}): {'passed' if gate.passed else 'refused'}.",
             "",
             *(f"- {reason}" for reason in gate.reasons),
+            *_told_of_value(value),
         ],
     )
 
 
-def _metric_values(metrics: dict[str, dict[str, float]], verdict: Verdict) -> dict[str, float]:
+def _told_of_value(facts: ValueFacts | None) -> list[str]:
+    if facts is None:
+        return []
+    if not facts.trained:
+        return ["", f"Value model: none, {facts.why}."]
+    figures = (f"- {name}: {value:.4g}" for name, value in facts.metrics.items())
+    return ["", "Value model, trained on what was known at the cut and judged on what followed:", "", *figures]
+
+
+def _metric_values(
+    metrics: dict[str, dict[str, float]], verdict: Verdict, facts: ValueFacts | None
+) -> dict[str, float]:
     values = {f"{label}.{name}": value for label, own in metrics.items() for name, value in own.items()}
+    values |= {f"value.{name}": value for name, value in ({} if facts is None else facts.metrics).items()}
     gate = verdict.gate
     values |= {
         MAIN: gate.mean_challenger,

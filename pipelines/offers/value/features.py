@@ -1,0 +1,274 @@
+"""What is told to the value model of a shopper, an item and a moment: only what lay before the moment.
+
+Every count is exact at its moment (`past.Past`). The taste model is fitted anew at a few moments of the history, each
+used for what follows it until the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.offers.value.data import DAY, ValueData
+from pipelines.offers.value.past import Past
+from pipelines.offers.value.taste import Choices, Taste, fit_taste
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+NAMES = (
+    "own_item", "own_item_60", "item_days", "item_due", "own_category", "category_rate", "category_days",
+    "category_due", "item_rate", "item_rate_near", "item_trend_near", "category_rate_all", "taste", "taste_share",
+    "interest", "watched", "dear", "thrift", "dear_to_the_thrifty", "on_offer_share", "display", "visits",
+    "visit_days", "lines", "age_days", "taste_all", "redeem", "category_near",
+)  # fmt: skip
+SHOWN_NAMES = ("showings", "screens", "position", "entrance", "aisle", "checkout", "phone", "cut")
+_LONG, _RECENT, _SHOWINGS = 56, 14, 14
+_PAIRS, _OTHERS = 100_000, 2
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Questions: who, what, when and in which store (-1: not known); arrays of one length."""
+
+    shopper: Ints
+    item: Ints
+    time: Ints
+    store: Ints
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.item)
+
+    def take(self, rows: npt.NDArray[np.integer]) -> Asked:
+        """Some of them."""
+        return Asked(self.shopper[rows], self.item[rows], self.time[rows], self.store[rows])
+
+
+class Known:
+    """The history of a shop, ready to be asked what was known of a shopper and an item at a moment."""
+
+    def __init__(self, data: ValueData) -> None:
+        self.data = data
+        bought, goods = data.purchases, len(data.item_ids)
+        self._goods, self._kinds = goods, data.categories
+        self.places = int(data.home.max(initial=-1)) + 2  # the last: of those without a home
+        self.home = np.where(data.home < 0, self.places - 1, data.home)
+        kind = data.category[bought.item]
+        near = self.home[bought.shopper]
+        self.usual = _medians(data)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self.dear = np.nan_to_num(np.log(data.price / self.usual[data.category]), posinf=0.0, neginf=0.0)
+            paid = np.nan_to_num(np.log(bought.extra["price"] / self.usual[kind]), posinf=0.0, neginf=0.0)
+        # Past: each answers what lay before a moment.
+        self._pair = Past(bought.shopper * goods + bought.item, bought.time)
+        self._own = Past(bought.shopper * self._kinds + kind, bought.time)
+        self._line = Past(bought.shopper, bought.time)
+        self._dear = Past(bought.shopper, bought.time, np.clip(paid, -2.0, 2.0))
+        self._off = Past(bought.shopper, bought.time, bought.extra["off"])
+        self._all = Past(bought.item, bought.time)
+        self._near = Past(near * goods + bought.item, bought.time)
+        self._kind = Past(kind, bought.time)
+        self._kind_near = Past(near * self._kinds + kind, bought.time)
+        self._visit = Past(data.visits.shopper, data.visits.start)
+        self._came = Past(np.zeros(len(data.visits), np.int64), data.visits.start)
+        self._came_near = Past(self.home[data.visits.shopper], data.visits.start)
+        shown = data.showings
+        self._shown = Past(shown.shopper * goods + shown.item, shown.time)
+        self._screens = Past(shown.shopper, shown.time)
+        seen = data.interests
+        words = data.tags.shape[1]
+        self._words = words
+        self._interest = Past(seen.shopper * words + seen.item, seen.time)
+        self._display = _Displays(data.displays, goods)
+
+    # ------------------------------------------------------------------ the shopper
+
+    def interest(self, shopper: Ints, moment: int) -> Floats:
+        """How shoppers divided their attention among words before a moment, shape (n, words); rows sum to below 1."""
+        keys = shopper[:, None] * self._words + np.arange(self._words)
+        when = np.full(keys.size, moment)
+        counts = self._interest.count(keys.ravel(), when).reshape(keys.shape)
+        return np.asarray(counts / (counts.sum(axis=1, keepdims=True) + 2.0))
+
+    def thrift(self, shopper: Ints, time: Ints) -> Floats:
+        """How much less than usual a shopper pays: minus the mean log of price to usual price, shrunk to 0."""
+        return np.asarray(-10.0 * self._dear.count(shopper, time) / (self._line.count(shopper, time) + 20.0))
+
+    # ------------------------------------------------------------------ taste
+
+    def taste(self, moment: int, rng: np.random.Generator) -> Taste:
+        """Fit the taste model on what was bought before a moment."""
+        data, bought = self.data, self.data.purchases
+        past = np.flatnonzero(bought.time < moment)
+        if len(past) > _PAIRS:
+            past = np.sort(rng.choice(past, _PAIRS, replace=False))
+        item = np.repeat(bought.item[past], _OTHERS)
+        sold = np.unique(item)
+        kinds = data.category[sold]
+        order = np.argsort(kinds, kind="stable")
+        low = np.searchsorted(kinds[order], data.category[item])
+        high = np.searchsorted(kinds[order], data.category[item], side="right")
+        other = sold[order][low + (rng.random(len(item)) * (high - low)).astype(np.int64)]
+        differ = other != item
+        row = np.repeat(past, _OTHERS)[differ]
+        item, other = item[differ], other[differ]
+        shopper, time = bought.shopper[row], bought.time[row]
+        everybody = np.arange(len(data.shopper_ids))
+        told = Choices(
+            person=shopper,
+            place=self.home[shopper],
+            interest=self.interest(everybody, moment),
+            kind=data.category[item],
+            item=item,
+            dear=self.dear[item],
+            again=self._again(shopper, item, time),
+            other=other,
+            other_dear=self.dear[other],
+            other_again=self._again(shopper, other, time),
+        )
+        return fit_taste(told, data.tags, self.places, self._kinds)
+
+    def _again(self, shopper: Ints, item: Ints, time: Ints) -> Floats:
+        own = self._pair.count(shopper * self._goods + item, time)
+        return np.asarray(own / (self._own.count(shopper * self._kinds + self.data.category[item], time) + 1.0))
+
+    # ------------------------------------------------------------------ features
+
+    def features(self, asked: Asked, taste: Taste, moment: int) -> Floats:
+        """What is told of each question, shape (n, len(NAMES)), float32; NaN: there was nothing.
+
+        Args:
+            asked: none of them before `moment`.
+            taste: fitted at `moment`.
+            moment: of the interests and of taste.
+        """
+        data = self.data
+        who, item, time = asked.shopper, asked.item, asked.time
+        kind, near = data.category[item], self.home[who]
+        pair, own, local = who * self._goods + item, who * self._kinds + kind, near * self._goods + item
+        long, recent = time - _LONG * DAY, time - _RECENT * DAY
+        had, had_kind = self._pair.count(pair, time), self._own.count(own, time)
+        item_days, kind_days = self._pair.last(pair, time), self._own.last(own, time)
+        visits, lines = self._visit.count(who, time), self._line.count(who, time)
+        came = self._came.count(np.zeros(len(who), np.int64), time, since=long)
+        rate = (self._all.count(item, time, since=long) + 0.5) / (came + 20.0)
+        kind_rate = self._kind.count(kind, time, since=long) / (came + 1.0)
+        came_near = self._came_near.count(near, time, since=long)
+        near_rate = (self._near.count(local, time, since=long) + 30.0 * rate) / (came_near + 30.0)
+        lately = (self._near.count(local, time, since=recent) + 30.0 * near_rate) / (
+            self._came_near.count(near, time, since=recent) + 30.0
+        )
+        kind_near = (self._kind_near.count(near * self._kinds + kind, time, since=long) + 50.0 * (kind_rate + 1e-3)) / (
+            came_near + 50.0
+        )
+        thrift, dear = self.thrift(who, time), self.dear[item]
+        people, number = np.unique(who, return_inverse=True)
+        interest = self.interest(people, moment)
+        worth, total = self._worth(people, interest, taste)
+        base = worth[number, item]
+        fond = np.asarray(data.tags[item].multiply(interest[number]).sum(axis=1)).ravel()
+        own_price = (taste.price[kind] + taste.own[who, -1]) * dear
+        again = taste.again * had / (had_kind + 1.0)
+        share = base - total[number, kind]
+        columns = (
+            np.log1p(had),
+            np.log1p(self._pair.count(pair, time, since=time - 60 * DAY)),
+            item_days,
+            item_days / _gap(self._pair.first(pair, time), item_days, had),
+            np.log1p(had_kind),
+            _logit((had_kind + 3.0 * np.minimum(kind_rate, 0.9)) / (visits + 3.0)),
+            kind_days,
+            kind_days / _gap(self._own.first(own, time), kind_days, had_kind),
+            np.log(rate),
+            np.log(near_rate),
+            np.log(lately / near_rate),
+            np.log(kind_rate + 1e-4),
+            base + own_price + again,
+            share + own_price + again,
+            fond,
+            np.log1p(interest[number].sum(axis=1)),
+            dear,
+            thrift,
+            own_price,
+            self._off.count(who, time) / (lines + 10.0),
+            self._display.on(asked.store, item, time),
+            np.log1p(visits),
+            self._visit.last(who, time),
+            lines / (visits + 1.0),
+            np.minimum((time - data.launched[item]) / DAY, 400.0),
+            total[number, kind],
+            np.log1p(self._off.count(who, time)),
+            np.log(kind_near / (kind_rate + 1e-3)),
+        )
+        return np.stack(columns, axis=1).astype(np.float32)
+
+    def shown(self, asked: Asked, position: Floats, placement: Floats, cut: Floats) -> Floats:
+        """What is told beside `features` where an item is shown, shape (n, len(SHOWN_NAMES)), float32."""
+        since = asked.time - _SHOWINGS * DAY
+        pair = asked.shopper * self._goods + asked.item
+        columns = (
+            self._shown.count(pair, asked.time, since=since),
+            np.log1p(self._screens.count(asked.shopper, asked.time, since=since)),
+            position,
+            *((placement == one).astype(np.float64) for one in range(4)),
+            cut,
+        )
+        return np.stack(columns, axis=1).astype(np.float32)
+
+    def likely(self, shopper: Ints, goods: Ints, taste: Taste, count: int) -> Ints:
+        """For each shopper the goods that taste, and sales in the neighbourhood, make likeliest; shape (n, count)."""
+        moment = self.data.moment
+        worth, _ = self._worth(shopper, self.interest(shopper, moment), taste)
+        place, number = np.unique(self.home[shopper], return_inverse=True)
+        keys = place[:, None] * self._goods + goods
+        since = np.full(keys.size, moment - _LONG * DAY)
+        sold = self._near.count(keys.ravel(), np.full(keys.size, moment), since=since).reshape(keys.shape)
+        score = worth[:, goods] + np.log1p(sold)[number]
+        return np.asarray(goods[np.argpartition(-score, count - 1, axis=1)[:, :count]])
+
+    def _worth(self, people: Ints, interest: Floats, taste: Taste) -> tuple[Floats, Floats]:
+        """Utilities of everything to people, and what each category attracts together (a log-sum)."""
+        drawn = taste.liking[self.home[people]] + taste.slope[self.home[people]] * interest + taste.own[people, :-1]
+        worth = taste.item + (self.data.tags @ drawn.T).T
+        raised = np.exp(np.clip(worth, -20.0, 20.0))
+        order = np.argsort(self.data.category, kind="stable")
+        starts = np.searchsorted(self.data.category[order], np.arange(self._kinds))
+        total = np.add.reduceat(raised[:, order], np.minimum(starts, len(order) - 1), axis=1)
+        return worth, np.log(np.maximum(total, 1e-9))
+
+
+class _Displays:
+    """Whether an item is advertised in a store at a moment."""
+
+    def __init__(self, table: Ints, goods: int) -> None:
+        self._goods = goods
+        key = table[:, 0] * goods + table[:, 1]
+        self._starts, self._ends = Past(key, table[:, 2]), Past(key, table[:, 3])
+
+    def on(self, store: Ints, item: Ints, time: Ints) -> Floats:
+        key = np.where(store < 0, -1, store * self._goods + item)
+        return np.minimum(1.0, self._starts.count(key, time + 1) - self._ends.count(key, time + 1))
+
+
+def _medians(data: ValueData) -> Floats:
+    """The usual price of each category: the median of its items'; NaN: none is known."""
+    found = np.full(data.categories, np.nan)
+    for kind in range(data.categories):
+        prices = data.price[(data.category == kind) & (data.price > 0)]
+        if len(prices):
+            found[kind] = np.median(prices)
+    return found
+
+
+def _gap(first: Floats, last: Floats, count: Floats) -> Floats:
+    """Mean days between purchases; NaN below two."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(count >= 2, np.maximum((first - last) / (count - 1.0), 1.0), np.nan)
+
+
+def _logit(share: Floats) -> Floats:
+    clipped = np.clip(share, 1e-5, 1 - 1e-5)
+    return np.asarray(np.log(clipped / (1.0 - clipped)))

@@ -1,0 +1,142 @@
+"""Log-odds that what is shown is bought: a small logistic regression that rises with the discount.
+
+What a shop shows at random is little beside what it sells, so this model leans on what the many purchases tell, and its
+weights are drawn towards what theory expects (a normal prior each). It has two regimes, mixed by how foreign the
+category is to the shopper. A good of a foreign category is not bought unless it is shown, so that sales say nothing of
+how often; but the utility that tells goods of a category apart also tells whether one is worth buying at all, up to a
+constant of category and item that showings teach. In a category that a shopper buys anyway the odds unshown say most,
+and showing shifts them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from pipelines.offers.value.features import NAMES, SHOWN_NAMES
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+# Weights of numbers: expected value and standard deviation. `f` for foreign, `o` for one's own category.
+_NUMBERS = {
+    "f": (-3.5, 2.0), "f taste": (1.0, 0.3), "f category_near": (0.0, 0.5), "f interest": (0.0, 1.0),
+    "f thrift": (0.0, 0.2), "f display": (0.4, 0.3),
+    "o": (-1.0, 2.0), "o unshown": (0.7, 0.3), "o taste": (0.0, 0.3), "o category_due": (0.0, 0.5),
+    "o taste_share": (0.0, 0.3), "o own_item": (0.0, 0.5), "o thrift": (0.0, 0.2),
+}  # fmt: skip
+_HOW = {
+    "showings": (-0.3, 0.3), "position": (-0.3, 0.3),
+    "entrance": (0.0, 0.3), "aisle": (0.0, 0.3), "checkout": (0.0, 0.3), "phone": (0.0, 0.3),
+}  # fmt: skip
+_DISCOUNT = {"cut": (1.5, 1.5), "cut thrift": (0.7, 1.0)}
+_CATEGORY, _ITEM = 0.8, 0.4
+_AT = {name: place for place, name in enumerate(NAMES)}
+_SHOWN_AT = {name: place for place, name in enumerate(SHOWN_NAMES)}
+_ITERATIONS = 300
+_FAR = 3.0
+
+
+@dataclass(frozen=True)
+class Response:
+    """The fitted regression.
+
+    Attributes:
+        thrift: mean and deviation of the shoppers' thrift.
+        categories, items: how many there are.
+        weights: in the order of `_design`'s columns; the last two, of the discount, are not negative.
+    """
+
+    thrift: tuple[float, float]
+    categories: int
+    items: int
+    weights: Floats
+
+    @classmethod
+    def fit(
+        cls, features: Floats, unshown: Floats, shown: Floats, category: Ints, item: Ints, bought: Floats,
+        *, categories: int, items: int,
+    ) -> Response:  # fmt: skip
+        """Find the most probable weights.
+
+        Args:
+            features: as `Known.features`, shape (n, len(NAMES)).
+            unshown: log-odds of a purchase where it is not shown, shape (n,).
+            shown: as `Known.shown`; the last column is -log(1 - discount).
+            category, item: numbers. bought: 0 or 1.
+            categories, items: how many there are.
+        """
+        thrift = features[:, _AT["thrift"]].astype(np.float64)
+        model = cls((float(thrift.mean()), float(thrift.std()) + 1e-6), categories, items, np.zeros(0))
+        design = model._design(features, unshown, shown, category, item)
+        turned = design.T.tocsr()
+        named = np.zeros(categories + items)
+        blocks = [np.array(list(block.values())).T for block in (_NUMBERS, _HOW, _DISCOUNT)]
+        spread = np.r_[np.full(categories, _CATEGORY), np.full(items, _ITEM)]
+        start = np.concatenate([blocks[0][0], named, blocks[1][0], blocks[2][0]])
+        ridge = np.concatenate([blocks[0][1], spread, blocks[1][1], blocks[2][1]]) ** -2
+
+        def loss(weights: Floats) -> tuple[float, Floats]:
+            margin, away = design @ weights, weights - start
+            value = np.logaddexp(0.0, margin).sum() - bought @ margin + 0.5 * (ridge * away**2).sum()
+            return float(value), np.asarray(turned @ (expit(margin) - bought) + ridge * away)
+
+        bounds = [(None, None)] * (len(start) - 2) + [(0.0, None)] * 2  # never less for a deeper discount
+        found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _ITERATIONS})
+        return cls(model.thrift, categories, items, np.asarray(found.x, np.float64))
+
+    def margin(self, features: Floats, unshown: Floats, shown: Floats, category: Ints, item: Ints) -> Floats:
+        """Log-odds of a purchase of what is shown so, shape (n,)."""
+        return np.asarray(self._design(features, unshown, shown, category, item) @ self.weights)
+
+    def slope(self, features: Floats) -> Floats:
+        """What each unit of -log(1 - discount) adds to the log-odds, shape (n,), not negative."""
+        return np.asarray(self.weights[-2] + self.weights[-1] * np.maximum(0.0, self._thrift(features) + 1.0))
+
+    def _thrift(self, features: Floats) -> Floats:
+        mean, deviation = self.thrift
+        return np.asarray(np.clip((features[:, _AT["thrift"]].astype(np.float64) - mean) / deviation, -_FAR, _FAR))
+
+    def _design(
+        self, features: Floats, unshown: Floats, shown: Floats, category: Ints, item: Ints
+    ) -> sparse.csr_matrix:
+        told = features.astype(np.float64)
+        foreign, thrift = foreignness(features), self._thrift(features)
+        own = 1.0 - foreign
+        due = told[:, _AT["category_due"]]
+        numbers = {
+            "f": foreign,
+            **{f"f {name}": foreign * told[:, _AT[name]] for name in ("taste", "category_near", "interest", "display")},
+            "f thrift": foreign * thrift,
+            "o": own,
+            "o unshown": own * np.clip(unshown, -8.0, 3.0),
+            **{f"o {name}": own * told[:, _AT[name]] for name in ("taste", "taste_share", "own_item")},
+            "o category_due": own * np.where(np.isnan(due), 1.0, np.clip(due, 0.0, 3.0)),
+            "o thrift": own * thrift,
+        }
+        how = {name: shown[:, place].astype(np.float64) for name, place in _SHOWN_AT.items()}
+        how["position"] = np.log(np.maximum(how["position"], 1.0))
+        discount = {"cut": how["cut"], "cut thrift": how["cut"] * np.maximum(0.0, thrift + 1.0)}
+        one = np.arange(len(told))
+        named = [
+            sparse.csr_matrix((foreign, (one, code)), shape=(len(told), width))
+            for code, width in ((category, self.categories), (item, self.items))
+        ]
+
+        def dense(names: dict[str, tuple[float, float]], values: dict[str, Floats]) -> sparse.csr_matrix:
+            return sparse.csr_matrix(np.stack([values[name] for name in names], axis=1))
+
+        parts = [dense(_NUMBERS, numbers), *named, dense(_HOW, how), dense(_DISCOUNT, discount)]
+        return sparse.hstack(parts).tocsr()
+
+
+def foreignness(features: Floats) -> Floats:
+    """How foreign an item's category is to the shopper: 1 never bought, towards 0 the more of its visits it was."""
+    bought = np.expm1(features[:, _AT["own_category"]].astype(np.float64))
+    visits = np.expm1(features[:, _AT["visits"]].astype(np.float64))
+    return np.asarray(1.0 / (1.0 + (bought / (0.05 * visits + 0.3)) ** 2))

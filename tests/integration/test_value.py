@@ -1,0 +1,194 @@
+"""From a simulated shop to slates that say what showing is worth: the law of time, and what is kept of whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from configs.clock import FixedClock
+from configs.settings import Settings, load_settings
+from models.base import Recommender
+from models.dataset import Dataset
+from models.registry import create
+from pipelines import snapshot
+from pipelines.offers.value.data import Events, ValueData, read_value_data
+from pipelines.offers.value.examples import examples
+from pipelines.offers.value.features import Known
+from pipelines.offers.value.job import train_value
+from pipelines.offers.value.kept import ODDS, ValueFacts, read_facts
+from pipelines.offers.value.odds import chance
+from pipelines.offers.view import open_view
+from pipelines.signals.ingest import ingest
+from pipelines.signals.lake import Lake
+from pipelines.simulation.config import START, TownConfig
+from pipelines.simulation.history import write_history
+from pipelines.training.dataset import signals
+
+DAYS, CANDIDATES = 40, 40
+END = datetime(START.year, START.month, START.day, tzinfo=UTC) + timedelta(days=DAYS)
+
+
+def quiet(_: str) -> None:
+    """Progress that nobody reads."""
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Recommender]:
+    """A home with a simulated shop in it, and a recommender that was trained on it."""
+    folder = tmp_path_factory.mktemp("value")
+    write_history(TownConfig(shoppers=220, stores=2, days=DAYS, items=120), 7, folder / "town", progress=quiet)
+    settings = load_settings(home=folder / "home")
+    ingest(folder / "town", settings.paths, clock=FixedClock(END), settings=settings, progress=quiet)
+    lake = Lake(settings.paths)
+    snapshot.refresh_shop(settings.paths, lake, settings, now=END, progress=quiet)
+    dataset = Dataset.build(
+        signals(lake, ("purchase",), END),  # type: ignore[arg-type]
+        items=lake.read("items"),
+        shoppers=lake.read("shoppers"),
+        as_of=END,  # type: ignore[arg-type]
+    )
+    return settings, create("personal_frequency").fit(dataset)
+
+
+@pytest.fixture(scope="module")
+def trained(shop: tuple[Settings, Recommender]) -> Path:
+    """The folder of a value model of that shop."""
+    settings, model = shop
+    folder = settings.paths.runs / "value"
+    train(folder, settings, model)
+    return folder
+
+
+def train(folder: Path, settings: Settings, model: Recommender) -> ValueFacts:
+    cut = END - timedelta(days=10)
+    return train_value(folder, settings, Lake(settings.paths), model, cut=cut, end=END, candidates=CANDIDATES,
+                       seed=0, progress=quiet)  # fmt: skip
+
+
+def test_slates_say_what_showing_is_worth_to_every_shopper_and_place(
+    shop: tuple[Settings, Recommender], trained: Path
+) -> None:
+    settings, model = shop
+    facts = read_facts(trained)
+    assert facts is not None and facts.trained
+    assert {"calibration_error", "auuc", "qini", "profit", "profit_top_fifth"} <= set(facts.metrics)
+    assert 0 <= facts.metrics["calibration_error"] < 0.1
+    built = snapshot.build_slates(
+        settings.paths, model, version="1", recipe="r", candidates=CANDIDATES, progress=quiet, value=trained
+    )
+    snapshot.switch(settings.paths, "slates", built)
+    view = open_view(settings.paths)
+    assert view is not None
+    try:
+        served = [view.candidates(str(shopper)) for shopper in model.shopper_ids]
+        told = [one for one in served if len(one)]
+        assert len(told) > 150 and all(len(one) <= CANDIDATES for one in told)
+        odds = np.concatenate([one.odds for one in told if one.odds is not None]).astype(np.float64)
+        known = ~np.isnan(odds[:, 0])
+        assert known.mean() > 0.9
+        assert (odds[known, 2] >= 0).all() and (odds[known, 3] >= 0).all()
+        rising = chance(odds[known], np.tile([0.0, 0.1, 0.2, 0.3], (int(known.sum()), 1)))
+        assert (np.diff(rising, axis=1) >= 0).all()
+        for level in ("home", "store", "chain"):
+            place = view.popular(level, "st0001")
+            assert place.odds is not None and np.isfinite(place.odds[:, 0]).mean() > 0.5
+            assert len(np.unique(place.items)) == len(place)
+    finally:
+        view.close()
+
+
+def test_a_value_model_is_made_once_and_the_same_again(shop: tuple[Settings, Recommender], trained: Path) -> None:
+    settings, model = shop
+    before = (trained / ODDS).stat().st_mtime_ns
+    assert train(trained, settings, model) == read_facts(trained)
+    assert (trained / ODDS).stat().st_mtime_ns == before
+    again = settings.paths.runs / "again"
+    train(again, settings, model)
+    assert pl.read_parquet(again / ODDS).equals(pl.read_parquet(trained / ODDS))
+
+
+def test_nothing_of_a_moment_or_later_is_told_of_what_came_before(shop: tuple[Settings, Recommender]) -> None:
+    settings, _ = shop
+    data = read_value_data(Lake(settings.paths), END)
+    assert data is not None
+    cut = data.moment - 12 * 86_400
+    known, changed = Known(data), Known(other_future(data, cut))
+    rows = np.flatnonzero(data.visits.start < cut)[-400:]
+    rng = np.random.default_rng(0)
+    taste = known.taste(cut - 86_400, rng)
+    asked = replace(examples_of(data, rows, rng), time=np.minimum(data.visits.start[rows], cut))
+    told = known.features(asked, taste, int(asked.time.min()))
+    assert np.array_equal(told, changed.features(asked, taste, int(asked.time.min())), equal_nan=True)
+    ones = np.ones(len(rows))
+    assert np.array_equal(known.shown(asked, ones, ones, ones), changed.shown(asked, ones, ones, ones))
+    one, other = (world.taste(cut, np.random.default_rng(1)) for world in (known, changed))
+    assert np.array_equal(one.item, other.item) and np.array_equal(one.own, other.own)
+
+
+def examples_of(data: ValueData, rows: np.ndarray, rng: np.random.Generator):  # type: ignore[no-untyped-def]
+    from pipelines.offers.value.features import Asked
+
+    visits = data.visits
+    return Asked(visits.shopper[rows], rng.integers(0, len(data.item_ids), len(rows)), visits.start[rows],
+                 visits.store[rows])  # fmt: skip
+
+
+def other_future(data: ValueData, cut: int) -> ValueData:
+    """The same shop, in which from `cut` on everybody did something else."""
+
+    def turned(events: Events, codes: int) -> Events:
+        late = events.time >= cut
+        item = np.where(late, (events.item * 7 + 3) % codes, events.item)
+        extra = {name: np.where(late, values[::-1], values) for name, values in events.extra.items()}
+        return Events(events.shopper, item, events.time, events.visit, extra)
+
+    goods = len(data.item_ids)
+    return replace(
+        data,
+        purchases=turned(data.purchases, goods),
+        showings=turned(data.showings, goods),
+        draws=turned(data.draws, goods),
+        interests=turned(data.interests, data.tags.shape[1]),
+    )
+
+
+@pytest.mark.parametrize("kept", ["purchase", "nothing shown"])
+def test_a_shop_that_showed_nothing_has_no_value_model_and_the_job_says_so(
+    shop: tuple[Settings, Recommender], tmp_path: Path, kept: str
+) -> None:
+    settings, model = shop
+    lines: list[str] = []
+    folder = tmp_path / "value"
+
+    class Unshown(Lake):
+        def scan(self, table: str) -> pl.LazyFrame:
+            rows = super().scan(table)
+            if table != "interactions":
+                return rows
+            return rows.filter(pl.col("event_type") == "purchase") if kept == "purchase" else rows.head(0)
+
+    tell: Callable[[str], None] = lines.append
+    facts = train_value(folder, settings, Unshown(settings.paths), model, cut=END - timedelta(days=10), end=END,
+                        candidates=CANDIDATES, seed=0, progress=tell)  # fmt: skip
+    assert not facts.trained and facts.why is not None and "explored" in facts.why
+    assert any("no value model" in line for line in lines)
+    built = snapshot.build_slates(
+        settings.paths, model, version="2", recipe="r", candidates=CANDIDATES, progress=quiet, value=folder
+    )
+    assert snapshot.check(settings.paths, "slates", built)["value"] is False
+
+
+def test_windows_follow_each_other_and_every_row_is_of_its_own(shop: tuple[Settings, Recommender]) -> None:
+    settings, _ = shop
+    data = read_value_data(Lake(settings.paths), END)
+    assert data is not None
+    unshown, shown, drawn = examples(Known(data), np.random.default_rng(0))
+    assert set(np.unique(unshown.bought)) == {0.0, 1.0} and 0 < shown.bought.mean() < 0.5
+    assert drawn is not None and set(np.unique(drawn.offered)) == {0.0, 1.0}
+    assert ((drawn.propensity > 0) & (drawn.propensity < 1)).all()
