@@ -22,7 +22,7 @@ from models.reasons import Reason
 from pipelines.offers.value.kept import Kept, odds_of
 from pipelines.packed import MAX_ITEMS, NOBODY, REASON_CODES, LmdbFile, Ranked, key_of, pack, unpack, write_lmdb
 
-FILE = "slates.mdb"
+FILE, PLACES = "slates.mdb", "places.mdb"
 ITEMS = "item_ids.npy"
 MODEL = "model"
 _TABLE, _PLACES = "slates", "places"
@@ -45,13 +45,14 @@ def write_slates(
     if model.capabilities.fold_in:
         model.save(folder / MODEL)
     pairs = _pairs(model, candidates, progress) if value is None else _valued(model, candidates, value, progress)
-    counts = write_lmdb(folder / FILE, {_TABLE: sorted(pairs), _PLACES: [] if value is None else _places(model, value)})
+    counts = write_lmdb(folder / FILE, {_TABLE: sorted(pairs)})
+    places = write_lmdb(folder / PLACES, {_PLACES: [] if value is None else _places(model, value)})
     return {
         "shoppers": counts[_TABLE],
         "items": len(model.item_ids),
         "candidates": candidates,
         "value": value is not None,
-        "entries": {FILE: counts},
+        "entries": {FILE: counts, PLACES: places},
     }
 
 
@@ -145,7 +146,8 @@ class Slates:
     """Read-only access to one slates snapshot. Positions are those of its own `item_ids`."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = LmdbFile(folder / FILE, [_TABLE, _PLACES])
+        self._file = LmdbFile(folder / FILE, [_TABLE])
+        self._places = LmdbFile(folder / PLACES, [_PLACES])
         self.item_ids: npt.NDArray[np.str_] = np.load(folder / ITEMS, mmap_mode="r", allow_pickle=False)
 
     def candidates(self, shopper_id: str) -> Ranked:
@@ -155,9 +157,10 @@ class Slates:
 
     def place(self, level: str) -> Ranked:
         """Items with the odds of an average shopper of `home:STORE`, `store:STORE` or `chain`; they bear no order."""
-        content = self._file.get(_PLACES, key_of(level))
+        content = self._places.get(_PLACES, key_of(level))
         return NOBODY if content is None else unpack(content)
 
     def close(self) -> None:
-        """Let the file go."""
+        """Let the files go."""
         self._file.close()
+        self._places.close()
