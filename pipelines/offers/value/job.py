@@ -33,8 +33,8 @@ _WHOLE = 2_000
 """Up to so many goods, every one of them is weighed for every shopper; of more, the likeliest."""
 _LIKELIEST = 400
 _CELLS = 150_000
-_AVERAGED = 48
-"""Shoppers of whom an average is made."""
+_AVERAGED = 60_000
+"""Pairs of shoppers and goods of which an average is made."""
 _STEP = 0.2  # the discount at which an average's slope is taken
 _BATCH = 512
 
@@ -207,17 +207,23 @@ def _write_places(path: Path, value: ValueModel) -> None:
 
 def _average(value: ValueModel, people: Ints, goods: Ints, rng: np.random.Generator) -> Floats:
     """Odds under which the mean chances of these people are those of one."""
-    some = people if len(people) <= _AVERAGED else np.sort(rng.choice(people, _AVERAGED, replace=False))
+    most = max(1, _AVERAGED // max(1, len(goods)))
+    some = people if len(people) <= most else np.sort(rng.choice(people, most, replace=False))
     odds = value.odds(np.repeat(some, len(goods)), np.tile(goods, len(some)))
     shape = (len(some), len(goods))
 
+    def mean_of(values: Floats) -> Floats:
+        return np.asarray(values.reshape(shape).mean(axis=0))
+
     def mean(values: Floats) -> Floats:
-        return np.asarray(np.clip(values.reshape(shape).mean(axis=0), 1e-6, 1 - 1e-6))
+        return np.clip(mean_of(values), 1e-6, 1 - 1e-6)
 
     before = mean(1.0 / (1.0 + np.exp(-odds[:, 0])))
     after, cut = mean(chance(odds)), mean(chance(odds, _STEP))
     slope = (_log_odds(cut) - _log_odds(after)) / -np.log1p(-_STEP)
-    return np.stack([_log_odds(before), _log_odds(after), np.maximum(slope, 0.0), mean(odds[:, 3])], axis=1)
+    added = 1.0 / (1.0 + np.exp(-odds[:, 1])) - 1.0 / (1.0 + np.exp(-odds[:, 0]))
+    kept = mean_of(added * odds[:, 3]) / np.where(np.abs(mean_of(added)) > 1e-9, mean_of(added), 1.0)
+    return np.stack([_log_odds(before), _log_odds(after), np.maximum(slope, 0.0), np.clip(kept, 0.0, 1.0)], axis=1)
 
 
 def _log_odds(share: Floats) -> Floats:

@@ -30,7 +30,8 @@ FEWEST_SHOWN, FEWEST_BOUGHT = 500, 20
 _ROUNDS = 120
 _TREES = {"num_leaves": 31, "learning_rate": 0.1, "min_data_in_leaf": 100, "lambda_l2": 5.0}
 _FEWEST_TO_CALIBRATE = 200
-_PRIOR_ROWS = 50.0
+_OWN_ROWS = 5_000.0
+"""The regression's own odds count as so many rows of the calibration: few rows give a rough map."""
 _FIRST = 1.0  # position
 _BLOCK = 100_000
 _SHRINK = 0.3  # of the factor of what is taken, towards 1: as much as this variance of it says
@@ -44,7 +45,8 @@ class ValueModel:
         known: the history.
         taste: at the moment.
         trees, log_rate: of the unshown odds.
-        response: of the shown odds. calibration: of its log-odds; None: too few rows to calibrate.
+        response: of the shown odds.
+        calibration: of its log-odds; None: too few rows to calibrate. trust: its weight against them, below 1.
         taken: how much of what else would be bought in the category an item takes, against its share of all visits.
         placements: how often each of the four placements was seen, shares.
     """
@@ -55,6 +57,7 @@ class ValueModel:
     log_rate: float
     response: Response
     calibration: Calibration | None
+    trust: float
     taken: float
     placements: Floats
 
@@ -70,7 +73,7 @@ class ValueModel:
     def shown(self, features: Floats, unshown: Floats, shown: Floats, item: Ints) -> Floats:
         """Log-odds of a purchase where it is shown so, calibrated."""
         raw = self.response.margin(features, unshown, shown, self.data.category[item], item)
-        return raw if self.calibration is None else _calibrated(self.calibration, raw)
+        return raw if self.calibration is None else _calibrated(self.calibration, self.trust, raw)
 
     def odds(self, shopper: Ints, item: Ints) -> Floats:
         """Odds of (shopper, item) pairs at the model's moment, in the columns of `Ranked.odds`, shape (n, 4).
@@ -119,13 +122,15 @@ def fit_value(data: ValueData, *, seed: int) -> ValueModel | None:
     before = _log_odds(trees, unshown.log_rate, shown.features)
     everything = np.ones(len(shown.bought), bool)
     response = _respond(data, shown, before, everything)
+    calibration, trust = _calibrate(data, shown, before)
     found = ValueModel(
         known=known,
         taste=known.taste(data.moment, rng),
         trees=trees,
         log_rate=unshown.log_rate,
         response=response,
-        calibration=_calibrate(data, shown, before),
+        calibration=calibration,
+        trust=0.0 if calibration is None else trust,
         taken=1.0,
         placements=shown.shown[:, _PLACED].mean(axis=0).astype(np.float64),
     )
@@ -139,26 +144,25 @@ def _respond(data: ValueData, shown: Shown, before: Floats, rows: npt.NDArray[np
     )  # fmt: skip
 
 
-def _calibrate(data: ValueData, shown: Shown, before: Floats) -> Calibration | None:
-    """Isotonic, on the newest windows that hold a quarter of the rows, by a regression on those before."""
+def _calibrate(data: ValueData, shown: Shown, before: Floats) -> tuple[Calibration | None, float]:
+    """Isotonic, on the newest windows that hold a quarter of the rows, by a regression on those before; its weight."""
     order = np.sort(shown.window)
     cut = order[len(order) * 3 // 4]
     later = shown.window >= cut
     earlier = ~later
     if min(earlier.sum(), later.sum()) < _FEWEST_TO_CALIBRATE or shown.bought[earlier].sum() < FEWEST_BOUGHT:
-        return None
+        return None, 0.0
     model = _respond(data, shown, before, earlier)
     score = model.margin(
         shown.features[later], before[later], shown.shown[later], shown.category[later], shown.item[later]
     )
-    return Calibration.fit(score, shown.bought[later], prior_rows=_PRIOR_ROWS)
+    return Calibration.fit(score, shown.bought[later]), float(later.sum() / (later.sum() + _OWN_ROWS))
 
 
-def _calibrated(calibration: Calibration, raw: Floats) -> Floats:
-    """Log-odds by the map; beyond its knots in parallel to the identity, so that the order at the top is kept."""
-    low, high = calibration.scores[0], calibration.scores[-1]
-    inside = logit(calibration.predict(np.clip(raw, low, high)))
-    return np.asarray(inside + (raw - np.clip(raw, low, high)))
+def _calibrated(calibration: Calibration, trust: float, raw: Floats) -> Floats:
+    """Log-odds between the map's and one's own; beyond its knots in parallel, so that the order at the top is kept."""
+    inside = np.clip(raw, calibration.scores[0], calibration.scores[-1])
+    return np.asarray(raw + trust * (logit(calibration.predict(inside)) - inside))
 
 
 def _log_odds(trees: Boosting, log_rate: float, features: Floats) -> Floats:
