@@ -64,21 +64,24 @@ def batch(seed: int) -> dict[str, Counter[str]]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--decisions", type=int, default=DECISIONS)
+    parser.add_argument("--minutes", type=float, default=600.0, help="stop after so long, and tell how many there were")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, help="folder of the dated result")
     arguments = parser.parse_args()
     batches = -(-arguments.decisions // BATCH)
     total: dict[str, Counter[str]] = {"opportunities": Counter(), "broken": Counter(), "paths": Counter()}
-    started = time.perf_counter()
+    started, done = time.perf_counter(), 0
     with get_context("spawn").Pool(arguments.workers) as pool:
         for done, found in enumerate(pool.imap_unordered(batch, range(batches)), start=1):
             for name, counts in found.items():
                 total[name].update(counts)
             print(f"{done * BATCH:,} decisions, broken: {dict(total['broken'])}", file=sys.stderr)
+            if time.perf_counter() - started > arguments.minutes * 60:
+                break
     result = {
         "command": COMMAND,
         "date": datetime.now(UTC).date().isoformat(),
-        "decisions": batches * BATCH,
+        "decisions": done * BATCH,
         "broken": sum(total["broken"].values()),
         "broken_by_rule": dict(total["broken"].most_common()),
         "opportunities_by_rule": dict(total["opportunities"].most_common()),

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -97,6 +96,13 @@ class MadeShop:
         if self.stock is None or store_id is None:
             return None
         return np.array(sorted(self.stock.get(store_id, ())), np.int32)
+
+    def stocked(self, store_id: str | None) -> npt.NDArray[np.bool_] | None:
+        if self.stock is None or store_id is None:
+            return None
+        held = np.zeros(self.size, bool)
+        held[list(self.stock.get(store_id, ()))] = True
+        return held
 
     def excluded(self, store_id: str | None) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None:
         if store_id not in self.unwanted:
@@ -233,7 +239,7 @@ def _lies(category: str, path: str) -> bool:
 def _too_cheap(price: int | None, cost: int | None, policy: PolicySettings) -> bool:
     if price is None or cost is None:
         return False
-    return Fraction(price) < cost * (1 + Fraction(str(policy.margin_floor)))
+    return price * 100 < cost * (100 + round(100 * policy.margin_floor))  # margins are whole hundredths here
 
 
 def broken(shop: MadeShop, place: int, ask: Ask, facts: Facts, policy: PolicySettings) -> set[str]:

@@ -1,0 +1,46 @@
+"""Decisions in random shops against the hard rules told once more, item by item (tests/made_rules.py)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.offers import decide as decide_module
+from pipelines.offers.decide import decide
+from pipelines.offers.eligibility import Refusal, Setting, refusals
+from pipelines.offers.view import Reads
+from tests.made_rules import NOW, broken, faults, made_moment, made_reads
+
+CODES = sorted(set(Refusal) - {Refusal.UNKNOWN_ITEM})
+
+
+def found_in(seed: int, decisions: int, *, explain: bool) -> set[str]:
+    """The faults of so many decisions."""
+    draw = np.random.default_rng(seed)
+    found: set[str] = set()
+    for number in range(decisions):
+        if number % 25 == 0:
+            reads = made_reads(draw, int(draw.integers(1, 24)))
+        ask, facts, policy = made_moment(draw, reads.shop.size)
+        slate = decide(reads, ask, NOW, facts=facts, policy=policy, seed=draw.bytes(16).hex(), explain=explain)
+        verdicts = [broken(reads.shop, place, ask, facts, policy) for place in range(reads.shop.size)]
+        found.update(faults(reads, ask, facts, policy, slate, verdicts))
+    return found
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**63), explain=st.booleans())
+def test_no_rule_is_broken_on_any_path_and_every_refusal_has_its_reasons(seed: int, explain: bool) -> None:
+    assert found_in(seed, 50, explain=explain) == set()
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_reference_notices_a_rule_that_is_left_out(code: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without(view: Reads, places: object, setting: Setting) -> object:
+        codes = refusals(view, places, setting)  # type: ignore[arg-type]
+        return {one: hit & (one != code) for one, hit in codes.items()}
+
+    monkeypatch.setattr(decide_module, "refusals", without)
+    assert f"item: {code}" in found_in(1, 250, explain=False)
