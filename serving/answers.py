@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -60,7 +60,9 @@ class Answering:
         started = time.perf_counter()
         now = self.clock.now()
         live = self.live.candidates(view, ask.shopper_id)
-        facts = self.moment.facts(view, ask.shopper_id, screen_id, now)
+        if ask.shoppers:
+            ask = replace(ask, shoppers=self.moment.personal(ask.shoppers), unsure=True)
+        facts = self.moment.facts(view, ask.shopper_id, screen_id, now, possible=[who for who, _ in ask.shoppers])
         who = ask.shopper_id or screen_id or ask.store_id or ""
         policy = self.moment.policy(facts)
         seed = seed_of(self.key, who, ask.placement, now, policy.seed_minutes)

@@ -61,8 +61,6 @@ class RecommendBody(_Body):
     def _one_way_to_name_a_shopper(self) -> RecommendBody:
         if self.shopper_id is not None and self.shoppers is not None:
             raise ValueError("give shopper_id or shoppers, not both")
-        if self.shoppers and sum(shopper.probability for shopper in self.shoppers) > 1 + 1e-9:
-            raise ValueError("the probabilities of shoppers sum to more than 1")
         return self
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from configs.experiments import Experiments
 from configs.policy import PolicySettings
 from features.live import EPOCH, micros
-from pipelines.offers.experiments.assignment import NO_GROUP, Group, groups, policy_of
-from pipelines.offers.facts import Facts
+from pipelines.offers.experiments.assignment import NO_GROUP, Group, groups, in_holdout, policy_of
+from pipelines.offers.facts import Facts, together
 from pipelines.offers.gather import Blocks, facts_of
 from pipelines.offers.view import View
 from serving.live import Live
@@ -52,8 +52,23 @@ class Moment:
         self._quiet = quiet_screens(engine)
         self._writing = threading.Lock()
 
-    def facts(self, view: View, shopper_id: str | None, screen_id: str | None, now: datetime) -> Facts:
-        """The facts of a decision for this shopper at this screen."""
+    def personal(self, shoppers: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+        """Those of them who may get personal offers."""
+        share = self._policy.holdout
+        return [one for one in shoppers if not in_holdout(pseudonym(one[0], self._key), share)]
+
+    def facts(
+        self,
+        view: View,
+        shopper_id: str | None,
+        screen_id: str | None,
+        now: datetime,
+        *,
+        possible: Sequence[str] = (),
+    ) -> Facts:
+        """The facts of a decision for this shopper at this screen, or for all who may stand there."""
+        if possible:
+            return together([self.facts(view, shopper, screen_id, now) for shopper in possible])
         recent, group = None, NO_GROUP
         if shopper_id is not None:
             recent = self._live.recent(shopper_id)

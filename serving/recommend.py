@@ -8,7 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from configs.errors import UsageError
 from pipelines.offers.decide import Ask, probable
+from pipelines.offers.doubt import check_probabilities
 from pipelines.offers.eligibility import PLACEMENTS, Placement
 from pipelines.offers.view import View
 from serving.bodies import RecommendBody, read_body
@@ -70,12 +72,27 @@ def _ask(view: View, placement: Placement, body: RecommendBody) -> Ask:
         raise Problem(422, "store_id is missing; say for which store, so that its stock counts.", field="store_id")
     if store is not None and view.shop.has_stores and store not in view.shop.stores:
         raise Problem(422, "store_id is not in the stores table; ingest it or leave it out.", field="store_id")
-    shopper, unsure = body.shopper_id, False
+    shopper, unsure, possible = body.shopper_id, False, list[tuple[str, float]]()
     if body.shoppers:
-        shopper = probable([(one.shopper_id, one.probability) for one in body.shoppers])
-        unsure = shopper is None
+        possible = [(one.shopper_id, one.probability) for one in body.shoppers]
+        try:
+            check_probabilities(possible)
+        except UsageError as error:
+            raise Problem(422, str(error), field="shoppers") from None
+        sure = view.popular("chain", store).odds is None or max(chance for _, chance in possible) == 1
+        if sure:  # without odds what is shown in doubt would be a guess: one of them is served, or nobody
+            shopper, possible = probable(possible), []
+            unsure = shopper is None
     return Ask(
-        placement, store, body.count, shopper, unsure, body.exclude_ids, body.candidates, _categories(view, body)
+        placement,
+        store,
+        body.count,
+        shopper,
+        unsure,
+        body.exclude_ids,
+        body.candidates,
+        _categories(view, body),
+        possible,
     )
 
 

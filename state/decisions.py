@@ -50,6 +50,13 @@ Index(
     sqlite_where=_decisions.c.shopper.is_not(None),
     postgresql_where=_decisions.c.shopper.is_not(None),
 )
+# Who may have stood there, where that was not sure: to find what tells of one of them.
+_people = Table(
+    "decision_people",
+    decision_tables,
+    Column("shopper", String(64), primary_key=True, comment="keyed hash, hex"),
+    Column("recommendation_id", String(32), primary_key=True),
+)
 # What many decisions read alike, such as a store's best-sellers: kept once a day, named by its content.
 _parts = Table(
     "decision_parts",
@@ -66,13 +73,19 @@ PartKey = tuple[int, str]
 
 @dataclass(frozen=True)
 class Row:
-    """One decision as it is kept; `decided_at` in microseconds since 1970."""
+    """One decision as it is kept; `decided_at` in microseconds since 1970; `people`: who else may have stood there."""
 
     recommendation_id: str
     decided_at: int
     shopper: str | None
     answer: bytes
     seen: bytes
+    people: tuple[str, ...] = ()
+
+    @property
+    def everybody(self) -> tuple[str, ...]:
+        """All of whom it tells, by their keyed hashes."""
+        return self.people if self.shopper is None else (self.shopper, *self.people)
 
 
 def open_decisions(uri: str) -> Engine:
@@ -101,6 +114,11 @@ def append_decisions(engine: Engine, rows: Sequence[Row], parts: Sequence[tuple[
             connection.execute(upsert(_parts).values(part).on_conflict_do_nothing())
         for start in range(0, len(rows), _CHUNK):
             connection.execute(insert(_decisions), [_packed(row) for row in rows[start : start + _CHUNK]])
+        people = [
+            {"shopper": shopper, "recommendation_id": row.recommendation_id} for row in rows for shopper in row.people
+        ]
+        if people:
+            connection.execute(insert(_people), people)
 
 
 def read_decision(engine: Engine, recommendation_id: str) -> Row | None:
@@ -146,8 +164,12 @@ def answers_between(engine: Engine, since: datetime, until: datetime) -> Iterato
 
 def erase_decisions(engine: Engine, pseudonym: str) -> int:
     """Erase a shopper's decisions, what they saw with them; return how many there were."""
+    theirs = select(_people.c.recommendation_id).where(_people.c.shopper == pseudonym)
+    of_them = (_decisions.c.shopper == pseudonym) | _decisions.c.recommendation_id.in_(theirs)
     with engine.begin() as connection:
-        return int(connection.execute(delete(_decisions).where(_decisions.c.shopper == pseudonym)).rowcount)
+        gone = int(connection.execute(delete(_decisions).where(of_them)).rowcount)
+        connection.execute(delete(_people).where(_people.c.recommendation_id.in_(theirs)))
+        return gone
 
 
 def prune_decisions(engine: Engine, before: datetime, *, limit: int = 1000) -> int:
@@ -157,6 +179,7 @@ def prune_decisions(engine: Engine, before: datetime, *, limit: int = 1000) -> i
     with engine.begin() as connection:
         gone = int(connection.execute(delete(_decisions).where(_decisions.c.recommendation_id.in_(chosen))).rowcount)
         if gone < limit:
+            connection.execute(delete(_people).where(_people.c.recommendation_id < _first_id(before)))
             gone += int(connection.execute(delete(_parts).where(_parts.c.day < part_day(before))).rowcount)
         return gone
 
@@ -168,7 +191,8 @@ def part_day(moment: datetime) -> int:
 
 def _packed(row: Row) -> dict[str, object]:
     """The row as it is kept. Compressing lets other threads run meanwhile, and halves what is written."""
-    return {**vars(row), **{name: zlib.compress(getattr(row, name), _LEVEL) for name in _PACKED}}
+    kept = {name: value for name, value in vars(row).items() if name != "people"}
+    return {**kept, **{name: zlib.compress(getattr(row, name), _LEVEL) for name in _PACKED}}
 
 
 def _unpacked(row: RowMapping) -> Row:

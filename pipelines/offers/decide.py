@@ -8,9 +8,7 @@ answer.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -19,129 +17,53 @@ from configs.policy import PolicySettings
 from features.live import micros
 from models.reasons import Reason
 from pipelines.offers.derived import derived
-from pipelines.offers.eligibility import DEFAULT, Placement, Refusal, Setting, refusals
+from pipelines.offers.doubt import doubted
+from pipelines.offers.doubt import pool as pool_of
+from pipelines.offers.eligibility import DEFAULT, Refusal, Setting, refusals
 from pipelines.offers.explore import NO_SEED, draws
 from pipelines.offers.facts import NOTHING, Facts
 from pipelines.offers.pool import Part, Pool, joined
+from pipelines.offers.question import (
+    ASSORTMENT,
+    BEST_SELLERS,
+    CHECKOUT,
+    NAMES,
+    NEWCOMERS,
+    OWN,
+    POLICY_VERSION,
+    REQUESTED,
+    Ask,
+    Chosen,
+    Looked,
+    Slate,
+    Terms,
+    Why,
+    fallbacks,
+    probable,
+)
 from pipelines.offers.slate import Drawn, fill, fillable
 from pipelines.offers.view import NO_MODEL, Reads
-from pipelines.offers.worth import NO_OFFER, options
-from pipelines.packed import ODDS, REASONS, Ranked
-from pipelines.shop_offers import UNKNOWN_PRICE, Offer
+from pipelines.offers.worth import NO_OFFER, Options, options
+from pipelines.packed import NOBODY, ODDS, REASONS, Ranked
+from pipelines.shop_offers import UNKNOWN_PRICE
 
-POLICY_VERSION = "worth-1"
-# A shopper is served as such only when they are so probable; below it everybody there gets the neighbourhood's slate.
-SURE = 0.8
-BEST_SELLERS = ("home", "store", "chain")
-_NAMES = {"home": "neighbourhood"}
-OWN, ASSORTMENT, REQUESTED, NEWCOMERS = "shopper", "assortment", "requested", "newcomers"
-CHECKOUT: Placement = "checkout"  # for small goods that are bought on impulse
+__all__ = [
+    "BEST_SELLERS",
+    "OWN",
+    "POLICY_VERSION",
+    "Ask",
+    "Chosen",
+    "Looked",
+    "Slate",
+    "Terms",
+    "Why",
+    "chances",
+    "decide",
+    "fallbacks",
+    "probable",
+]
 _BLOCK = 4096
 _MOST_NEW_MAKERS = 16
-
-
-class Why(StrEnum):
-    """Why a slate is not the shopper's own; the answer's `fallback` is `<why>:<level>`."""
-
-    ANONYMOUS = "anonymous"  # nobody was named
-    UNSURE = "unsure"  # several shoppers are possible and none is probable enough
-    QUIET = "quiet"  # somebody said that they are not the shopper, a moment ago
-    HOLDOUT = "holdout"  # the shopper is of those who never get personal offers, to measure what these bring
-    NO_MODEL = "no_model"  # no champion was published yet
-    UNKNOWN_SHOPPER = "unknown_shopper"  # the champion does not know this shopper
-    TOO_FEW = "too_few"  # the shopper's own candidates did not fill the slate
-    NOTHING_ALLOWED = "nothing_allowed"  # no candidate of any level may be shown here
-
-
-def fallbacks() -> list[str]:
-    """Every value that a slate's `fallback` may have besides None."""
-    levels = ("neighbourhood", "store", "chain", ASSORTMENT, REQUESTED, NEWCOMERS)
-    return [
-        *(f"{why}:{level}" for why in Why if why is not Why.NOTHING_ALLOWED for level in levels),
-        f"{Why.TOO_FEW}:shopper",
-        Why.NOTHING_ALLOWED.value,
-    ]
-
-
-@dataclass(frozen=True)
-class Ask:
-    """A question for one placement.
-
-    Attributes:
-        placement, store_id: where.
-        count: how many items at most.
-        shopper_id: for whom; None: nobody in particular.
-        unsure: several shoppers were possible and none probable enough.
-        exclude: item ids to leave out.
-        candidates: rank these item ids only; None: all.
-        categories: paths of the categories that this screen or aisle is for; their goods go first.
-    """
-
-    placement: Placement
-    store_id: str | None
-    count: int
-    shopper_id: str | None = None
-    unsure: bool = False
-    exclude: Sequence[str] = ()
-    candidates: Sequence[str] | None = None
-    categories: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What an item costs here and now: minor units; `was` only while a discount runs, None price: not known."""
-
-    offer: Offer | None
-    price: int | None
-    was: int | None
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """One item of a slate: where it stands in the shop, what ranked it, why, at what price, with what probability."""
-
-    place: int
-    score: float
-    reason: Reason
-    terms: Terms
-    propensity: float
-
-
-@dataclass(frozen=True)
-class Looked:
-    """Candidates of one level as the decision read them, whether they were taken or not."""
-
-    level: str
-    ranked: Ranked
-
-
-@dataclass(frozen=True)
-class Slate:
-    """The answer: items, best first, why it is not the shopper's own (None: it is), and what was refused.
-
-    `looked` holds the candidates that were read, level by level; with what the shop says of them, the facts, the policy
-    and the seed the slate can be decided again. `slots` tells of each item which of `pool` could have been there.
-    """
-
-    items: tuple[Chosen, ...]
-    fallback: str | None
-    looked: tuple[Looked, ...]
-    pool: Pool
-    slots: tuple[Drawn, ...]
-    facts: Facts
-    policy: PolicySettings
-    seed: str
-    refused: dict[str, list[Refusal]] = field(default_factory=dict)
-
-
-def probable(shoppers: Sequence[tuple[str, float]]) -> str | None:
-    """The shopper to serve when several are possible: the one of probability SURE or more, if there is one.
-
-    Below that the slate tells nothing of anybody: an own list shown to the wrong person discloses what the right one
-    buys, and the neighbourhood's list loses little.
-    """
-    best = max(shoppers, key=lambda pair: pair[1], default=None)
-    return best[0] if best is not None and best[1] >= SURE else None
 
 
 def decide(
@@ -212,7 +134,7 @@ class _Decision:
         self.quiet = facts.quiet_until is not None and micros(now) < facts.quiet_until
         self.personal = ask.shopper_id is not None and not self.quiet and not facts.holdout
         excluded = np.unique(view.shop.positions(list(ask.exclude))) if ask.exclude else np.zeros(0, np.int32)
-        recognised = ask.shopper_id is not None or ask.unsure
+        recognised = ask.shopper_id is not None or ask.unsure or bool(ask.shoppers)
         self.setting = Setting(ask.placement, ask.store_id, recognised, excluded, now, facts, policy)
         self.wanted = None if ask.candidates is None else view.shop.positions(list(ask.candidates))
         self.focus = self.known.focus(ask.categories) if ask.categories else None
@@ -220,20 +142,21 @@ class _Decision:
         self.looked: list[Looked] = []
         self.parts: list[Part] = []
         self.refused: dict[int, list[Refusal]] = {}
+        self.shared: set[int] = set()  # what stands there for some of those who may
 
     def read(self, live: Ranked | None) -> None:
         """Read the levels as far as they are needed, and what new makers have."""
-        full = False
+        full = self._possible() if self.ask.shoppers and not self.quiet else False
         for level, ranked in self._levels(live):
+            if full and not self._explains_wanted():
+                break
             self._take(level, ranked, only_tell=full)
             full = full or self._full(level)
-            if full and not (self.explain and self.wanted is not None):
-                break
         shares = self.facts.exposure
         if shares is None:
             shares = self.known.newcomers(self.now, self.policy.newcomer_days, self.policy.newcomer_share)
         turn = float(self.chance[-1, 0])
-        makers = sorted(shares)
+        makers = sorted(maker for maker in shares if 0 <= maker < len(self.view.shop.joined))
         if len(makers) > _MOST_NEW_MAKERS:
             makers = [makers[(int(turn * len(makers)) + step) % len(makers)] for step in range(_MOST_NEW_MAKERS)]
         self.shares = {maker: shares[maker] for maker in makers}
@@ -249,7 +172,8 @@ class _Decision:
         pool = self.pool()
         slots = fill(pool.goods, self.ask.count, self.policy, self.chance)
         items = tuple(self._chosen(pool, slot) for slot in slots)
-        fallback = self._fallback(pool.levels[[slot.at for slot in slots]].tolist())
+        shown = [slot.at for slot in slots]
+        fallback = self._fallback(pool.levels[shown].tolist(), pool.places[shown].tolist())
         refused = self._named()
         return Slate(
             items, fallback, tuple(self.looked), pool, tuple(slots), self.facts, self.policy, self.seed, refused
@@ -271,34 +195,89 @@ class _Decision:
         for start in range(0, len(everything), _BLOCK):
             yield ASSORTMENT, _plain(everything[start : start + _BLOCK], Reason.IN_ASSORTMENT)
 
+    def _explains_wanted(self) -> bool:
+        return self.explain and self.wanted is not None
+
+    def _possible(self) -> bool:
+        """Take in what is worth most over those who may stand there; tell whether it fills the slate.
+
+        Where no list tells odds nothing is taken in: what is shown to whom would be a guess.
+        """
+        view, ask, policy = self.view, self.ask, self.policy
+        lists = [(probability, view.candidates(shopper)) for shopper, probability in ask.shoppers]
+        level, level_list = next(
+            ((level, found) for level in BEST_SELLERS if len(found := view.popular(level, ask.store_id))),
+            (BEST_SELLERS[0], NOBODY),
+        )
+        self.looked += [Looked(OWN, ranked) for _, ranked in lists] + [Looked(level, level_list)]
+        if all(ranked.odds is None for ranked in (level_list, *(ranked for _, ranked in lists))):
+            return False
+        people = pool_of(lists, level_list)
+        places, keep = self._allowed(OWN, people.items)
+        if not len(places):
+            return False
+        people = people.take(keep)
+        weighed = [
+            options(view.shop, places, odds, self.now, ask.store_id, shadow=self.facts.shadow, policy=policy)
+            for odds in people.odds
+        ]
+        theirs = np.flatnonzero(people.scores[-1] == people.scores[-1])
+        nobody = self._part(level, places[theirs], people.scores[-1][theirs], people.reasons[-1][theirs],
+                            weighed[-1].take(theirs), theirs)  # fmt: skip
+        anonymous = joined(view.shop, [nobody], self.known.paths, {})
+        shown = fill(anonymous.goods, ask.count, policy, np.ones((ask.count, 2)))  # 1 draws nothing
+        best, over = doubted(people, weighed, policy.harm, anonymous.places[[slot.at for slot in shown]])
+        self.parts.append(self._part(level, places, over.scores, over.reasons, best, np.arange(len(places))))
+        self.shared = set(places[over.own].tolist())
+        return self._full(OWN)
+
     def _take(self, level: str, ranked: Ranked, *, only_tell: bool) -> None:
         """Take a level's candidates in, or only what is refused of them."""
         self.looked.append(Looked(level, ranked))
-        places, keep = _fresh(ranked.items, self.seen, self.wanted)
+        places, keep = self._allowed(level, ranked.items)
+        if len(places) and not only_tell:
+            self.parts.append(self._weighed(level, ranked, places, keep))
+
+    def _allowed(
+        self, level: str, candidates: npt.NDArray[np.int32]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """Candidates that are new and may be shown, and where they stood; refusals are noted."""
+        places, keep = _fresh(candidates, self.seen, self.wanted)
         if not len(places):
-            return
+            return places, keep
         codes = refusals(self.view, places, self.setting)
         self.seen[places] = True
         if self.explain and level not in (ASSORTMENT, NEWCOMERS):  # to name all that a shop has explains nothing
             _note(self.refused, places, codes)
         allowed = np.flatnonzero(~np.logical_or.reduce(list(codes.values())))
-        if len(allowed) and not only_tell:
-            self.parts.append(self._weighed(level, ranked, places[allowed], keep[allowed]))
+        return places[allowed], keep[allowed]
 
     def _weighed(self, level: str, ranked: Ranked, places: npt.NDArray[np.int32], keep: npt.NDArray[np.int64]) -> Part:
         shop, policy = self.view.shop, self.policy
         odds = _unknown(len(keep)) if ranked.odds is None else ranked.odds[keep]
         found = options(shop, places, odds, self.now, self.ask.store_id, shadow=self.facts.shadow, policy=policy)
+        return self._part(level, places, ranked.scores[keep], ranked.reasons[keep], found, keep)
+
+    def _part(
+        self,
+        level: str,
+        places: npt.NDArray[np.int32],
+        scores: npt.NDArray[np.float32],
+        reasons: npt.NDArray[np.uint8],
+        found: Options,
+        ranks: npt.NDArray[np.int64],
+    ) -> Part:
+        shop = self.view.shop
         told = found.worth == found.worth
-        value = np.where(told, found.worth, 1.0 / np.log2(2.0 + keep))  # discounted by rank, as gains are in a DCG
+        value = np.where(told, found.worth, 1.0 / np.log2(2.0 + ranks))  # discounted by rank, as gains are in a DCG
         if self.focus is not None:
             first = self.focus[shop.categories[places]]
         elif self.ask.placement == CHECKOUT:
             prices = shop.prices[places]
-            first = (prices != UNKNOWN_PRICE) & (prices <= self.known.impulse(policy.impulse_share))
+            first = (prices != UNKNOWN_PRICE) & (prices <= self.known.impulse(self.policy.impulse_share))
         else:
             first = np.ones(len(places), bool)
-        return Part(level, places, ranked.scores[keep], ranked.reasons[keep], found, value, told, first)
+        return Part(level, places, scores, reasons, found, value, told, first)
 
     def _full(self, level: str) -> bool:
         """Whether what was read so far fills the slate; as far as best-sellers go, with what the placement is for."""
@@ -331,8 +310,11 @@ class _Decision:
             named.update({item: [Refusal.UNKNOWN_ITEM] for item in unknown})
         return named
 
-    def _fallback(self, levels: list[int]) -> str | None:
-        names = [self.parts[level].level for level in sorted(levels)]
+    def _fallback(self, levels: list[int], places: list[int]) -> str | None:
+        names = [
+            OWN if place in self.shared else self.parts[level].level
+            for level, place in sorted(zip(levels, places, strict=True))
+        ]
         ask = self.ask
         if not names:
             return Why.NOTHING_ALLOWED
@@ -340,16 +322,16 @@ class _Decision:
         other = next((name for name in names if name not in (OWN, NEWCOMERS)), None)
         if own and other is None:
             return None if len(names) >= ask.count else f"{Why.TOO_FEW}:shopper"
-        if own:
+        if own and not self.ask.shoppers:
             why = Why.TOO_FEW
         elif ask.shopper_id is None:
-            why = Why.UNSURE if ask.unsure else Why.ANONYMOUS
+            why = Why.UNSURE if ask.unsure or ask.shoppers else Why.ANONYMOUS
         elif not self.personal:
             why = Why.QUIET if self.quiet else Why.HOLDOUT
         else:
             why = Why.NO_MODEL if self.view.model_version == NO_MODEL else Why.UNKNOWN_SHOPPER
         other = other or NEWCOMERS
-        return f"{why}:{_NAMES.get(other, other)}"
+        return f"{why}:{NAMES.get(other, other)}"
 
 
 def terms(view: Reads, place: int, row: int) -> Terms:

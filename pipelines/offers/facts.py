@@ -7,8 +7,8 @@ microseconds since 1970 (UTC).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 NEVER_AGAIN = (1 << 63) - 1
@@ -60,6 +60,21 @@ class Facts:
 
 
 NOTHING = Facts()
+
+
+def together(several: Sequence[Facts]) -> Facts:
+    """What holds where any of several people may stand: what one of them has is held back, what one saw often as well.
+
+    Of the moment (quiet, blocked, shadow, exposure) all of them tell the same. Nobody is in a variant.
+    """
+    held: dict[int, tuple[int, bool]] = {}
+    shown: dict[int, int] = {}
+    for facts in several:
+        for place, what in facts.held.items():
+            held[place] = max(what, held.get(place, what))
+        for place, times in facts.shown.items():
+            shown[place] = max(times, shown.get(place, 0))
+    return replace(several[0], held=held, shown=shown, variants={})
 
 
 def read_facts(told: Mapping[str, Any]) -> Facts:

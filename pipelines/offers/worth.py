@@ -40,6 +40,11 @@ class Options:
     rows: npt.NDArray[np.int64]
     worths: npt.NDArray[np.float64]
 
+    def take(self, rows: npt.NDArray[np.int64]) -> Options:
+        """Some of the candidates, without their other options."""
+        none = np.zeros(0, np.int64)
+        return Options(self.worth[rows], self.row[rows], self.plain[rows], none, none, np.zeros(0))
+
 
 def options(
     shop: ShopReads,

@@ -90,7 +90,6 @@ class DecisionLog:
                 self._count("dropped", 1)
                 return
             new: list[tuple[PartKey, bytes]] = []
-            shopper = None if ask.shopper_id is None else pseudonym(ask.shopper_id, self._key)
             found: list[tuple[tuple[Any, ...], PartKey]] = []
 
             def shared(name: tuple[Any, ...], content: Callable[[], bytes]) -> PartKey:
@@ -102,7 +101,7 @@ class DecisionLog:
                     found.append((name, key))
                 return key
 
-            row = record(asked, view, ask, slate, item_ids, shopper=shopper, shared=shared)
+            row = record(asked, view, ask, slate, item_ids, named=lambda one: pseudonym(one, self._key), shared=shared)
             self._waiting.append(_Noted(row, new))
             self._idle.clear()  # after it: the thread sets it again once it has seen the row
             if found:
@@ -152,9 +151,9 @@ class DecisionLog:
 
     def _write(self, batch: list[_Noted]) -> None:
         try:
-            everybody = {noted.row.shopper for noted in batch if noted.row.shopper is not None}
+            everybody = {shopper for noted in batch for shopper in noted.row.everybody}
             gone = self._forgotten(everybody)
-            kept = [noted for noted in batch if noted.row.shopper not in gone]
+            kept = [noted for noted in batch if gone.isdisjoint(noted.row.everybody)]
             parts = {key: body for noted in batch for key, body in noted.parts}
             append_decisions(self._engine, [noted.row for noted in kept], list(parts.items()))
             # Who was forgotten between the look and the write: whoever erases after it finds the rows, else we do.

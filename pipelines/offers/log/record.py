@@ -56,7 +56,14 @@ class Asked:
 
 
 def record(
-    asked: Asked, view: View, ask: Ask, slate: Slate, item_ids: Sequence[str], *, shopper: str | None, shared: Shared
+    asked: Asked,
+    view: View,
+    ask: Ask,
+    slate: Slate,
+    item_ids: Sequence[str],
+    *,
+    named: Callable[[str], str],
+    shared: Shared,
 ) -> Row:
     """Make the row of a decision that was just made on `view`.
 
@@ -66,16 +73,18 @@ def record(
         ask: what was asked.
         slate: what was decided.
         item_ids: of the slate's items.
-        shopper: keyed hash of ask.shopper_id.
+        named: makes a shopper's keyed hash.
         shared: keeps what others read alike.
     """
-    shop, own = view.shop, b""
+    shop, own = view.shop, list[bytes]()
+    shopper = None if ask.shopper_id is None else named(ask.shopper_id)
+    people = [named(name) for name, _ in ask.shoppers]
     levels: list[list[Any]] = []
     for looked in slate.looked:
         ranked = looked.ranked
         if looked.level == OWN:
-            own = pack(ranked)
-            levels.append([OWN, len(own)])
+            own.append(pack(ranked))
+            levels.append([OWN, len(own[-1])])
         elif looked.level in BEST_SELLERS:  # of the other levels the shop's arrays tell the candidates
             name = (view.shop_id, view.slates_id, looked.level, ask.store_id)
             levels.append([looked.level, *shared(name, lambda ranked=ranked: pack(ranked))])  # type: ignore[misc]
@@ -101,6 +110,8 @@ def record(
         seen["candidates"] = [list(ask.candidates), shop.positions(list(ask.candidates)).tolist()]
     if ask.categories:
         seen["categories"] = list(ask.categories)
+    if people:
+        seen["people"] = [[name, chance] for name, (_, chance) in zip(people, ask.shoppers, strict=True)]
     if asked.explain:
         seen["explain"] = True
         seen["names"] = _names(view, slate)
@@ -126,7 +137,8 @@ def record(
         (asked.now - EPOCH) // MICROSECOND,
         shopper,
         orjson.dumps(answer),
-        b"".join([LENGTH.pack(len(head)), head, own]),
+        b"".join([LENGTH.pack(len(head)), head, *own]),
+        tuple(people),
     )
 
 

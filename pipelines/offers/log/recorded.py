@@ -103,7 +103,12 @@ def read_record(row: Row, parts: Parts) -> Record:
     lists = {level[0]: _key(level[1:]) for level in seen["levels"] if level[0] != OWN}
     wanted.update(dict.fromkeys(lists.values(), unpack))
     found = parts.get(wanted)
-    own = unpack(row.seen[4 + length :]) if any(level[0] == OWN for level in seen["levels"]) else NOBODY
+    people = seen.get("people", ())
+    whose = [str(name) for name, _ in people] if people else [row.shopper or ""]
+    own, at = {}, 4 + length
+    for name, size in zip(whose, (level[1] for level in seen["levels"] if level[0] == OWN), strict=False):
+        own[name] = unpack(row.seen[at : at + size])
+        at += size
     shop = RecordedShop(found[shop_key], None if stock_key is None else found[stock_key], seen)
     answer = orjson.loads(row.answer)
     asked = Asked(
@@ -122,6 +127,7 @@ def read_record(row: Row, parts: Parts) -> Record:
         seen["exclude"][0] if "exclude" in seen else (),
         seen["candidates"][0] if "candidates" in seen else None,
         seen.get("categories", ()),
+        tuple((str(name), float(chance)) for name, chance in people),
     )
     popular = {level: found[key] for level, key in lists.items()}
     return Record(
@@ -142,12 +148,12 @@ class Recorded:
 
     shop: RecordedShop
     model_version: str
-    own: Ranked
+    own: Mapping[str, Ranked]
     lists: Mapping[str, Ranked]
 
     def candidates(self, shopper_id: str) -> Ranked:
-        """The candidates that the one shopper of this decision had."""
-        return self.own
+        """The candidates that a shopper of this decision had, by the keyed hash."""
+        return self.own.get(shopper_id, NOBODY)
 
     def popular(self, level: str, store_id: str | None) -> Ranked:
         """Best-sellers of a level that was looked at."""
