@@ -199,7 +199,7 @@ class _Loop:
             had = Had(one.town)
             for day, frame in enumerate(history):
                 one.see(day, frame)
-                had.see(frame)
+                had.see(frame, played=False)
             others.append((one, had))
         return others
 
@@ -269,7 +269,7 @@ class _Loop:
         rest = town.elsewhere()
         rows = pl.concat([answer.events, rest["interactions"]])
         one.see(day, rows)
-        had.see(rows)
+        had.see(rows, played=True)
 
     def _happen(
         self,

@@ -6,7 +6,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +16,8 @@ from configs.errors import FacingsError
 from configs.policy import load_policy
 from configs.secrets import secret
 from configs.settings import Settings
+from pipelines.offers.budgets.pacer import Pacer
+from pipelines.offers.budgets.pacing import Campaign
 from pipelines.offers.decide import Ask, Slate, decide
 from pipelines.offers.experiments.assignment import in_holdout
 from pipelines.offers.explore import seed_of
@@ -34,6 +36,7 @@ from state.forgotten import pseudonym, tombstones_among
 
 _BATCH = 1_000
 _KEEP_DAYS = 365
+_BEAT = timedelta(minutes=15)
 
 
 class TownClock:
@@ -80,6 +83,10 @@ def own_settings(home: Path, seed: int) -> Settings:
         digest = hashlib.sha256(f"simulated:{seed}:{name}".encode()).digest()
         write_atomic(folder / name, base64.b64encode(digest).decode() + "\n", mode=0o600)
     return settings
+
+
+def _nobody(_campaign: str, _left: float) -> None:
+    """Hears what campaigns have left."""
 
 
 def write_tables(folder: Path, tables: Mapping[str, pl.DataFrame]) -> Path:
@@ -161,6 +168,8 @@ class Product:
             forgotten=lambda digests: tombstones_among(engine, digests),
             count=self._count,
         )
+        self._pacer = Pacer(engine, clock, self._campaigns, redeem_hours=self._policy.redeem_hours, told=_nobody)
+        self._beats = clock.now()
         self._lost = 0
         self._log.start()
 
@@ -197,6 +206,7 @@ class Product:
         if self._view is not None:
             self._view.close()
         self._view = open_view(self.settings.paths)
+        self._pacer.beat()
         return result
 
     def answer(self, ask: Ask, now: datetime, *, screen_id: str | None) -> Answered:
@@ -204,13 +214,18 @@ class Product:
         self._clock.set(now)
         shopper = ask.shopper_id
         out = shopper is not None and in_holdout(pseudonym(shopper, self.key), self._policy.holdout)
-        facts = facts_of(self.view.shop, shopper, now, self._policy, holdout=out)
+        if now - self._beats >= _BEAT:  # the server's thread does it by the machine's time; here the town's counts
+            self._beats = now
+            self._pacer.beat()
+        shadow = self._pacer.shadow()
+        facts = facts_of(self.view.shop, shopper, now, self._policy, holdout=out, shadow=shadow)
         who = shopper or screen_id or ask.store_id or ""
         seed = seed_of(self.key, who, ask.placement, now, self._policy.seed_minutes)
         slate = decide(self.view, ask, now, facts=facts, policy=self._policy, seed=seed)
         recommendation_id = new_id(now)
         items = self._items(slate)
         self._log.note(Asked(recommendation_id, now, screen_id=screen_id), self.view, ask, slate, items)
+        self._pacer.note(slate, now)
         depths = [chosen.terms.offer.discount or 0.0 if chosen.terms.offer else 0.0 for chosen in slate.items]
         return Answered(recommendation_id, list(zip(items, depths, strict=True)), slate.fallback)
 
@@ -246,6 +261,11 @@ class Product:
 
     def _items(self, slate: Slate) -> list[str]:
         return [str(card["item_id"]) for card in self.view.shop.cards([chosen.place for chosen in slate.items])]
+
+    def _campaigns(self) -> dict[str, Campaign]:
+        return (
+            {} if self._view is None else {name: Campaign(name, *row) for name, row in self._view.shop.budgets.items()}
+        )
 
     def _stores(self) -> frozenset[str] | None:
         return None if self._view is None else frozenset(self._view.shop.stores)

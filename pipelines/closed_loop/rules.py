@@ -16,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from configs.policy import PolicySettings
-from features.live import micros
+from features.live import EPOCH, micros
 from pipelines.closed_loop.ledger import codes
 from pipelines.offers.eligibility import Placement, Setting, keeps_margin, refusals
 from pipelines.offers.facts import NEVER_AGAIN, NOTHING, Facts
@@ -28,6 +28,7 @@ from pipelines.simulation.offers import Slates
 from pipelines.simulation.town import Town
 from pipelines.simulation.visits import PLACEMENTS, Visits
 
+_MINOR = 100  # the town's currency is the dollar
 _NONE = np.zeros(0, np.int32)
 
 
@@ -36,6 +37,7 @@ class _OwnStock(Shop):
 
     def __init__(self, shop: Shop, stocked: Mapping[str, npt.NDArray[np.int32]]) -> None:
         self.__dict__.update(shop.__dict__)
+        self._stock = {}  # what `stocked` keeps is the other town's
         self._stocked = stocked
         self._stock = {}  # the shop's own is of its own shelves
 
@@ -51,12 +53,24 @@ class Had:
         self._names = town.names
         self._sales: list[pl.DataFrame] = []
         self._shown: list[pl.DataFrame] = []
+        self._given: list[pl.DataFrame] = []
 
-    def see(self, interactions: pl.DataFrame) -> None:
-        """Take a day's interactions."""
+    def see(self, interactions: pl.DataFrame, *, played: bool) -> None:
+        """Take a day's interactions; what offers took of prices counts for the budgets on days that are `played`."""
         kind = pl.col("event_type")
         self._sales.append(interactions.filter(kind == "purchase").select("shopper_id", "item_id", "event_time"))
         self._shown.append(interactions.filter(kind == "impression").select("shopper_id", "item_id", "event_time"))
+        if played:
+            self._given.append(
+                interactions.filter(pl.col("coupon_disc") > 0).select("item_id", "event_time", "coupon_disc")
+            )
+
+    def spent(self, item_ids: list[str], since: datetime) -> float:
+        """What offers took off these items' prices from a moment on, major units."""
+        if not self._given:
+            return 0.0
+        rows = pl.concat(self._given).filter(pl.col("item_id").is_in(item_ids), pl.col("event_time") >= since)
+        return float(rows["coupon_disc"].sum())
 
     def facts(self, shop: Shop, places: npt.NDArray[np.int32], now: datetime, policy: PolicySettings) -> list[Facts]:
         """Of each shopper of the town, at a moment; `places` are the positions of the town's items in the shop."""
@@ -151,7 +165,23 @@ class Rules:
         at, rows = shop.offers.running(self.places[known], self._now, self._town.names.stores[store])
         told = shop.offers.rows[rows]
         keeps = keeps_margin(told["price"], shop.costs[self.places[known]][at], self._policy.margin_floor)
+        keeps &= ~self._spent[told["campaign"]]
         np.maximum.at(found, known[at[keeps]], np.nan_to_num(told["discount"][keeps]))
+        return found
+
+    @cached_property
+    def _spent(self) -> Array:
+        """Of each campaign of the shop's offers, and at the end of none, whether its budget is used up."""
+        shop, found = self._shop, np.zeros(len(self._shop.offers.campaigns) + 1, bool)
+        names = np.array(self._town.names.items)
+        for number, name in enumerate(shop.offers.campaigns):
+            if name not in shop.budgets:
+                continue
+            budget, starts, _ = shop.budgets[name]
+            every, rows = shop.offers.running(self.places[self.places >= 0], self._now, None)
+            of = names[self.places >= 0][every[shop.offers.rows["campaign"][rows] == number]]
+            since = EPOCH if starts is None else EPOCH + timedelta(microseconds=starts)
+            found[number] = bool(len(of)) and self._had.spent(of.tolist(), since) * _MINOR >= budget
         return found
 
 
