@@ -23,7 +23,7 @@ _SLICE, _BINS = "slice", 10
 _CALIBRATED = (0.8, 1.25)
 
 
-def judge_policy(kind: Kind, log: pl.DataFrame, rules: GateRecipe, *, evidence_needed: bool = True) -> list[Check]:
+def judge_policy(kind: Kind, log: pl.DataFrame, rules: GateRecipe) -> list[Check]:
     """Check a challenger by a log of the champion's decisions.
 
     Args:
@@ -31,7 +31,6 @@ def judge_policy(kind: Kind, log: pl.DataFrame, rules: GateRecipe, *, evidence_n
         log: columns of `policy_log.NEEDED`, MODEL where there is a reward model, and `slice` where parts are judged
             apart.
         rules: margin, confidence, slices' margin.
-        evidence_needed: a log too short to tell refuses; else it is not judged (a model has other evidence).
     """
     try:
         checked = check_log(log)
@@ -39,8 +38,7 @@ def judge_policy(kind: Kind, log: pl.DataFrame, rules: GateRecipe, *, evidence_n
         return [Check.no("logged decisions", str(error).rstrip("."))]
     decisions = checked["decision_id"].n_unique()
     if decisions < LEAST_DECISIONS:
-        few = f"{decisions:,} decisions were logged; fewer than {LEAST_DECISIONS:,} cannot tell"
-        return [Check.no("logged decisions", few) if evidence_needed else Check.unjudged("logged decisions", few)]
+        return [Check.no("logged decisions", f"{decisions:,} decisions; fewer than {LEAST_DECISIONS:,} cannot tell")]
     found = estimate(checked, confidence=2 * rules.confidence - 1)  # of a two-sided interval each bound is one-sided
     share = found.ess / found.n
     checks = [
@@ -59,14 +57,41 @@ def judge_policy(kind: Kind, log: pl.DataFrame, rules: GateRecipe, *, evidence_n
     ]
     if MODEL[0] in checked.columns:
         checks.append(_calibration(checked))
-    if _SLICE in log.columns:
-        parts = checked.with_columns(log[_SLICE].cast(pl.String).fill_null("unknown")).partition_by(
-            _SLICE, as_dict=True
-        )
-        checks += [
-            _part(str(name[0]), part, rules) for name, part in sorted(parts.items(), key=lambda one: str(one[0]))
-        ]
-    return checks
+    return [*checks, *_parts(checked, log, rules)]
+
+
+def judge_model(log: pl.DataFrame, rules: GateRecipe) -> list[Check]:
+    """Check a model's slates by a log of the champion's decisions, beside all that is measured of it.
+
+    It has other evidence, and most logs are too short to bound what a model that shows other goods would have earned:
+    what they cannot tell is not judged. Where they can, a bound that reaches below the margin refuses when the whole
+    interval says loss.
+
+    Args:
+        log: as for `judge_policy`; `slice` parts it.
+        rules: margin, confidence, slices' margin.
+    """
+    checked = check_log(log)
+    found = estimate(checked, confidence=2 * rules.confidence - 1)
+    told = (
+        f"{checked['decision_id'].n_unique():,} decisions, effective {found.ess / found.n:.1%} of {found.n:,} slots, "
+    )
+    told += f"mean weight {found.mean_weight:.3f}"
+    if not found.trusted:
+        asked = f"at least {LEAST_ESS:.0%} and 1 ± {MEAN_WEIGHT_OFF:g} are needed"
+        return [Check.unjudged("logged decisions", f"{told}; {asked} to tell")]
+    name, gain = _best(found.gains)
+    if gain is None:
+        return [Check.unjudged("logged decisions", f"{told}; nothing that it would show was logged")]
+    least = -rules.margin * abs(found.logged.value)
+    told += (
+        f"; {gain.value:+.4g} a slot beside {found.logged.value:.4g} ({name}), from {gain.low:+.4g} to {gain.high:+.4g}"
+    )
+    if gain.low < least and gain.high >= 0:
+        checks = [Check.unjudged("logged decisions", f"{told}; too wide to tell a loss of {rules.margin:.0%}")]
+    else:
+        checks = [Check.of("logged decisions", gain.low >= least, f"{told}, must reach {least:+.4g}")]
+    return [*checks, *_parts(checked, log, rules)]
 
 
 def _best(gains: Mapping[str, Estimate | None]) -> tuple[str, Estimate | None]:
@@ -86,6 +111,14 @@ def _value(kind: Kind, gains: Mapping[str, Estimate | None], logged: Estimate, r
         f"{'' if kind is Kind.REPLACEMENT else f' {least:+.4g}'}"
     )
     return Check.of("value", held, sentence)
+
+
+def _parts(checked: pl.DataFrame, log: pl.DataFrame, rules: GateRecipe) -> list[Check]:
+    if _SLICE not in log.columns:
+        return []
+    sliced = checked.with_columns(log[_SLICE].cast(pl.String).fill_null("unknown"))
+    parts = {str(name): part for (name,), part in sliced.partition_by(_SLICE, as_dict=True).items()}
+    return [_part(name, parts[name], rules) for name in sorted(parts)]
 
 
 def _part(name: str, part: pl.DataFrame, rules: GateRecipe) -> Check:

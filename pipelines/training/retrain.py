@@ -24,13 +24,16 @@ from models.artifact import read_header
 from pipelines.signals.quality.report import check_data, note_data, settle_data
 from pipelines.signals.quality.store import DataReport, newest_report
 from pipelines.snapshot import current
-from pipelines.training.candidates import Bench, check
+from pipelines.training.candidates import Bench, check, evaluation_folder
 from pipelines.training.dataset import Moments, data_fingerprint, moments
+from pipelines.training.gate import Check
 from pipelines.training.intake import materialise_for, take_in, waiting
 from pipelines.training.job import Job, Progress, RetrainResult, Step, plain
+from pipelines.training.off_policy import judge_by_log
 from pipelines.training.plan import (
     PLAN_FILE,
     RESULT_FILE,
+    Candidate,
     Plan,
     Role,
     asked_key,
@@ -40,7 +43,7 @@ from pipelines.training.plan import (
     recipes_asked,
     split_rules,
 )
-from pipelines.training.promote import Champion, follow_pointer, open_ledger, publish
+from pipelines.training.promote import Champion, follow_pointer, in_force, open_ledger, publish
 from pipelines.training.tracking import Tracking, Version
 from pipelines.training.verdict import Verdict, judge, register, report_path, set_aside, summaries
 from state.files import exclusive, write_atomic
@@ -247,7 +250,7 @@ def _carry_out(job: Job, plan: Plan, data: DataReport) -> RetrainResult:
         if unread is not None:
             job.progress(f"  its recipe trained anew stands in for the champion, which cannot be read: {unread}")
     job.step("measure costs", partial(bench.costs, champion))
-    verdict = job.step("gate", lambda: judge(plan, folder, bench.test))
+    verdict = job.step("gate", lambda: judge(plan, folder, bench.test, partial(_by_log, job, plan)))
     for sentence in verdict.reasons:
         job.progress(f"  {sentence}")
     job.step(f"refit {verdict.chosen}", lambda: bench.serving(verdict.chosen))
@@ -259,6 +262,20 @@ def _carry_out(job: Job, plan: Plan, data: DataReport) -> RetrainResult:
         set_aside(job.tracking, version)
     settle_data(settings, job.lake, data, clock=job.clock, progress=job.progress)
     return _finish(job, plan, verdict, version, snapshot, data)
+
+
+def _by_log(job: Job, plan: Plan, candidate: Candidate) -> list[Check]:
+    """What the decisions since the champion came into force say of a candidate that was fit before the cut."""
+    now = in_force(job.settings, open_ledger(job.settings))
+    return judge_by_log(
+        job.settings,
+        evaluation_folder(plan.folder(job.settings.paths), candidate.label),
+        candidate.recipe,
+        plan.rules.gate,
+        max(plan.cut, plan.cut if now is None else now.at),
+        plan.end,
+        progress=job.progress,
+    )
 
 
 def _still_the_same(job: Job, plan: Plan) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version as package_version
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from pipelines.training.candidates import (
 from pipelines.training.checks import Evidence, Ground, run_checks
 from pipelines.training.dataset import FEATURE_SERVICE
 from pipelines.training.evaluate import Test
-from pipelines.training.gate import GateDecision, Kind, decide, with_checks
+from pipelines.training.gate import Check, GateDecision, Kind, decide, with_checks
 from pipelines.training.gate_page import differences_plot, report_page, split_sentence
 from pipelines.training.model_card import model_card
 from pipelines.training.plan import BASELINES, STAND_IN, Candidate, Plan, Role, commit, model_fingerprint
@@ -45,6 +45,10 @@ from state.files import write_atomic
 
 DECISION_FILE, REPORT_FILE = "decision.json", "report.html"
 PASSED = "passed"
+
+
+ByLog = Callable[[Candidate], list[Check]]
+"""Checks a candidate by the decisions that were logged."""
 
 
 class Verdict(BaseModel):
@@ -77,11 +81,12 @@ class Verdict(BaseModel):
         )
 
 
-def judge(plan: Plan, folder: Path, test: Test) -> Verdict:
+def judge(plan: Plan, folder: Path, test: Test, by_log: ByLog | None = None) -> Verdict:
     """Put what could be published through the gate, and choose one.
 
-    The best replacement that passes is chosen; else the refreshed champion; where nothing passes, the one that came
-    nearest is set aside as the challenger. Where nothing ever served and nothing passes, popularity is published.
+    What passes so far is looked at `by_log` as well. The best replacement that passes is chosen; else the refreshed
+    champion; where nothing passes, the one that came nearest is set aside as the challenger. Where nothing ever served
+    and nothing passes, popularity is published.
     """
     labels = [candidate.label for candidate in plan.candidates]
     found = {label: read_evidence(folder, label) for label in [*labels, *([CHAMPION_LABEL] if plan.champion else [])]}
@@ -93,6 +98,9 @@ def judge(plan: Plan, folder: Path, test: Test) -> Verdict:
     ]
     replacements = sum(candidate.role is Role.CHALLENGER for candidate in tried) if plan.champion else 1
     decisions = {candidate.label: _decide(plan, candidate, found, ground, replacements) for candidate in tried}
+    for candidate in tried if plan.champion is not None else ():
+        if by_log is not None and decisions[candidate.label].passed:
+            decisions[candidate.label] = with_checks(decisions[candidate.label], by_log(candidate))
     notes: tuple[str, ...] = ()
     if plan.champion is None and not any(decision.passed for decision in decisions.values()):
         # A shop's first run must leave something that serves: best-sellers, until a better model passes.

@@ -13,10 +13,18 @@ import yaml
 
 from configs.errors import FacingsError
 from configs.policy import PolicySettings
+from configs.recipe import GateRecipe, load_recipe
 from configs.settings import Settings
+from models.dataset import Dataset
+from models.registry import create
 from pipelines.offers.evaluation.estimators import estimate
 from pipelines.offers.evaluation.logged import logged, slates_of
 from pipelines.offers.evaluation.policy_log import check_log
+from pipelines.signals.lake import Lake
+from pipelines.training import off_policy
+from pipelines.training.dataset import signals
+from pipelines.training.gate import Check
+from pipelines.training.off_policy import judge_by_log
 from tests.command import facings
 from tests.serving_town import ingest_shop, publish_slates, served
 from tests.small_shop import END, SHOPPERS, STORES, write_small_shop
@@ -94,3 +102,22 @@ def test_what_cannot_be_judged_is_said(shop: Settings, tmp_path: Path, monkeypat
     assert never.code == 1 and "there is none in the log" in never.sentence
     with pytest.raises(FacingsError, match=r"40 items that were bought .* have no cost"):
         logged(shop, SINCE, UNTIL, reward="profit")
+
+
+def test_the_gate_asks_the_log_about_a_challenger_and_says_where_it_cannot_tell(
+    shop: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sorted(path.name for path in (shop.paths.snapshots / "slates").iterdir())
+    asked = {"recipe": load_recipe("personal_frequency"), "rules": GateRecipe(), "since": SINCE, "until": UNTIL}
+    past = signals(Lake(shop.paths), ("purchase",), END)  # type: ignore[arg-type]
+    create("personal_frequency").fit(Dataset.build(past, as_of=END)).save(tmp_path)  # type: ignore[arg-type]
+
+    def told() -> Check:
+        return judge_by_log(shop, tmp_path, **asked, progress=lambda _: None)[0]  # type: ignore[arg-type]
+
+    assert "fewer than 1,000" in told().sentence and not told().judged
+    monkeypatch.setattr(off_policy, "LEAST_DECISIONS", 100)
+    like = told()
+    assert like.passed, like.sentence
+    assert "a slot beside" in like.sentence
+    assert sorted(path.name for path in (shop.paths.snapshots / "slates").iterdir()) == before

@@ -10,7 +10,7 @@ import pytest
 
 from configs.recipe import GateRecipe
 from pipelines.training.gate import Check, Kind
-from pipelines.training.policy_gate import judge_policy
+from pipelines.training.policy_gate import judge_model, judge_policy
 from tests.command import facings
 
 RULES = GateRecipe()
@@ -111,10 +111,16 @@ def test_a_bad_policy_is_refused_for_what_is_wrong_with_it(name: str) -> None:
     assert reason in refused(judge_policy(Kind.REPLACEMENT, make(), RULES))
 
 
-def test_too_short_a_log_does_not_refuse_a_model_that_has_other_evidence() -> None:
-    (check,) = judge_policy(Kind.REPLACEMENT, too_few(), RULES, evidence_needed=False)
+def test_a_log_that_cannot_tell_does_not_refuse_a_model_that_has_other_evidence() -> None:
+    check = judge_model(hardly_explored(), RULES)[0]
     assert (check.judged, check.passed) == (False, True)
     assert "not judged" in check.sentence
+
+
+def test_a_model_is_refused_where_the_log_is_sure_of_a_loss_and_passes_where_it_is_sure_of_none() -> None:
+    assert refused(judge_model(burns_discounts(), RULES))[0] == "logged decisions"
+    better = judge_model(log_of(LOGGED, BETTER), RULES)
+    assert better[0].judged and not refused(better)
 
 
 def test_of_policies_that_earn_the_same_few_take_over() -> None:
