@@ -36,6 +36,7 @@ def judge_by_log(
     since: datetime,
     until: datetime,
     *,
+    value: Path | None = None,
     progress: Callable[[str], None],
 ) -> list[Check]:
     """Check a model that was fit before `since` by the decisions of [since, until).
@@ -46,6 +47,7 @@ def judge_by_log(
         recipe: the challenger's.
         rules: of the gate.
         since, until: when the decisions were made, and not by what had learned from what they led to.
+        value: folder of the value model that served then; the challenger's own is trained once it has passed.
         progress: told how far it is.
     """
     few = _too_few(settings, since, until)
@@ -59,6 +61,7 @@ def judge_by_log(
             recipe=recipe.name,
             candidates=recipe.slate.candidates,
             progress=progress,
+            value=value,
         )
     try:
         return judge_model(_taken_again(settings, built, since, until), rules)

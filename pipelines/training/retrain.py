@@ -267,6 +267,7 @@ def _carry_out(job: Job, plan: Plan, data: DataReport) -> RetrainResult:
 def _by_log(job: Job, plan: Plan, candidate: Candidate) -> list[Check]:
     """What the decisions since the champion came into force say of a candidate that was fit before the cut."""
     now = in_force(job.settings, open_ledger(job.settings))
+    value = None if now is None else job.tracking.artifact_if_any(job.tracking.version(now.version).run_id, "value")
     return judge_by_log(
         job.settings,
         evaluation_folder(plan.folder(job.settings.paths), candidate.label),
@@ -274,6 +275,7 @@ def _by_log(job: Job, plan: Plan, candidate: Candidate) -> list[Check]:
         plan.rules.gate,
         max(plan.cut, plan.cut if now is None else now.at),
         plan.end,
+        value=value,
         progress=job.progress,
     )
 
