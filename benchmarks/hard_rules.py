@@ -16,6 +16,7 @@ import platform
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from multiprocessing import get_context
@@ -24,10 +25,11 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.offers.decide import POLICY_VERSION, decide
+from state.files import write_atomic
 from tests.made_rules import NOW, broken, broken_offer, faults, made_moment, made_reads
 
 COMMAND = ".venv/bin/python benchmarks/hard_rules.py --out benchmarks/results"
-DECISIONS, IN_ONE_SHOP, LARGEST, BATCH = 1_000_000, 100, 24, 5_000
+DECISIONS, BATCH, IN_ONE_SHOP, ASKED, LARGEST = 1_000_000, 5_000, 100, 4, 20
 
 
 def batch(seed: int) -> dict[str, Counter[str]]:
@@ -37,64 +39,62 @@ def batch(seed: int) -> dict[str, Counter[str]]:
     for _ in range(BATCH // IN_ONE_SHOP):
         reads = made_reads(draw, int(draw.integers(1, LARGEST + 1)))
         shop = reads.shop
-        for _ in range(IN_ONE_SHOP):
-            ask, facts, policy = made_moment(draw, shop.size)
-            slate = decide(
-                reads,
-                ask,
-                NOW,
-                facts=facts,
-                policy=policy,
-                seed=draw.bytes(16).hex(),
-                explain=bool(draw.random() < 0.3),
-            )
-            verdicts = [broken(shop, place, ask, facts, policy) for place in range(shop.size)]
-            for codes in verdicts:
-                found["opportunities"].update(codes)
+        for _ in range(IN_ONE_SHOP // ASKED):
+            first, facts, policy = made_moment(draw, shop.size)
+            verdicts = [broken(shop, place, first, facts, policy) for place in range(shop.size)]
+            against = Counter(code for codes in verdicts for code in codes)
             for row in shop.rows:
                 if not verdicts[row["place"]]:
-                    found["opportunities"].update(broken_offer(shop, row, ask, facts, policy))
-            found["broken"].update(faults(reads, ask, facts, policy, slate, verdicts))
-            found["paths"][slate.fallback or "personal"] += 1
-            found["paths"]["with an offer"] += any(one.terms.offer is not None for one in slate.items)
-            found["paths"]["items shown"] += len(slate.items)
+                    against.update(broken_offer(shop, row, first, facts, policy))
+            for _ in range(ASKED):
+                asked = [f"i{place}" for place in draw.integers(0, shop.size + 2, int(draw.integers(1, 9)))]
+                ask = replace(first, count=int(draw.integers(1, 12)), candidates=asked if draw.random() < 0.3 else None)
+                seed_of_slate, explain = draw.bytes(16).hex(), bool(draw.random() < 0.3)
+                slate = decide(reads, ask, NOW, facts=facts, policy=policy, seed=seed_of_slate, explain=explain)
+                found["opportunities"].update(against)
+                found["broken"].update(faults(reads, ask, facts, policy, slate, verdicts))
+                found["paths"][slate.fallback or "personal"] += 1
+                found["paths"]["with an offer"] += any(one.terms.offer is not None for one in slate.items)
+                found["paths"]["items shown"] += len(slate.items)
     return found
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--decisions", type=int, default=DECISIONS)
-    parser.add_argument("--minutes", type=float, default=600.0, help="stop after so long, and tell how many there were")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path, help="folder of the dated result")
-    arguments = parser.parse_args()
-    batches = -(-arguments.decisions // BATCH)
-    total: dict[str, Counter[str]] = {"opportunities": Counter(), "broken": Counter(), "paths": Counter()}
-    started, done = time.perf_counter(), 0
-    with get_context("spawn").Pool(arguments.workers) as pool:
-        for done, found in enumerate(pool.imap_unordered(batch, range(batches)), start=1):
-            for name, counts in found.items():
-                total[name].update(counts)
-            print(f"{done * BATCH:,} decisions, broken: {dict(total['broken'])}", file=sys.stderr)
-            if time.perf_counter() - started > arguments.minutes * 60:
-                break
-    result = {
+def told(total: dict[str, Counter[str]], decisions: int, started: float, workers: int) -> dict[str, object]:
+    return {
         "command": COMMAND,
         "date": datetime.now(UTC).date().isoformat(),
-        "decisions": done * BATCH,
+        "decisions": decisions,
         "broken": sum(total["broken"].values()),
         "broken_by_rule": dict(total["broken"].most_common()),
         "opportunities_by_rule": dict(total["opportunities"].most_common()),
         "paths": dict(total["paths"].most_common()),
         "minutes": round((time.perf_counter() - started) / 60, 1),
         "policy_version": POLICY_VERSION,
-        "machine": {"cores": os.cpu_count(), "workers": arguments.workers, "python": platform.python_version()},
+        "machine": {"cores": os.cpu_count(), "workers": workers, "python": platform.python_version()},
         "versions": {"numpy": version("numpy")},
     }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--decisions", type=int, default=DECISIONS)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="folder of the dated result, written anew after every batch")
+    arguments = parser.parse_args()
+    batches = -(-arguments.decisions // BATCH)
+    total: dict[str, Counter[str]] = {"opportunities": Counter(), "broken": Counter(), "paths": Counter()}
+    started, result = time.perf_counter(), dict[str, object]()
+    with get_context("spawn").Pool(arguments.workers) as pool:
+        for done, found in enumerate(pool.imap_unordered(batch, range(batches)), start=1):
+            for name, counts in found.items():
+                total[name].update(counts)
+            result = told(total, done * BATCH, started, arguments.workers)
+            print(f"{done * BATCH:,} decisions, broken: {dict(total['broken'])}", file=sys.stderr)
+            if arguments.out:
+                arguments.out.mkdir(parents=True, exist_ok=True)
+                path = arguments.out / f"hard-rules-{result['date']}.json"
+                write_atomic(path, json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
-    if arguments.out:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        (arguments.out / f"hard-rules-{result['date']}.json").write_text(json.dumps(result, indent=1) + "\n")
     return 1 if result["broken"] else 0
 
 
