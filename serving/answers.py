@@ -17,6 +17,7 @@ from pipelines.offers.explore import seed_of
 from pipelines.offers.log.decision_log import DecisionLog
 from pipelines.offers.log.record import Asked
 from pipelines.offers.view import View
+from pipelines.shop_offers import UNKNOWN_PRICE
 from serving.live import Live
 from serving.metrics import RECOMMENDATIONS, SECONDS
 from serving.moment import Moment
@@ -75,7 +76,7 @@ class Answering:
         links = self.links(Claim(recommendation_id, ask.shopper_id, ask.store_id, None, expires), item_ids)
         items = []
         for rank, (chosen, card, link) in enumerate(zip(slate.items, cards, links, strict=True), start=1):
-            items.append(_item(rank, chosen, card, link))
+            items.append(_item(rank, chosen, card, link) | {"rules_off": _rules_off(view, chosen.place)})
             if for_page:
                 items[-1] |= {"brand": card["brand"], "category": card["category"], "in_stock": stocked or None}
         answer: dict[str, Any] = {
@@ -122,6 +123,12 @@ def _item(rank: int, chosen: Chosen, card: Mapping[str, Any], claim_url: str) ->
         "image_url": card["image_url"],
         "claim_url": claim_url,
     }
+
+
+def _rules_off(view: View, place: int) -> list[str]:
+    """Rules that could not be applied to an item, because nobody says what they need."""
+    known = view.shop.costs[place] != UNKNOWN_PRICE and view.shop.prices[place] != UNKNOWN_PRICE
+    return [] if known else ["margin"]
 
 
 def _offer(chosen: Chosen, currency: str) -> dict[str, Any]:

@@ -35,6 +35,9 @@ class RecommendedItem(BaseModel):
     title: str | None
     image_url: str | None
     claim_url: str
+    rules_off: list[Literal["margin"]] = Field(
+        description="rules that could not be applied to it: `margin` where its price or its cost is not known"
+    )
 
 
 class ScreenItem(RecommendedItem):
