@@ -16,8 +16,8 @@ import numpy.typing as npt
 from pipelines.offers.budgets.exact import solve
 from pipelines.offers.budgets.problem import Floats, Problem
 
-_LEVELS = ((20_000, 60), (200_000, 16))  # shoppers of a sample, steps on it
-_LAST = 6  # steps on all
+_LEVELS = ((20_000, 60), (200_000, 30))  # shoppers of a sample, steps on it
+_LAST, _MOST, _WORK = 16, 60, 6_000_000  # steps on all: at least, at most, and between them so many shoppers a plan
 _SETTLED, _CHUNK = 20_000, 2_000  # shoppers for HiGHS at fixed prices
 _EXACT = 1e-9
 _LONGER, _SHORTER = 1.3, 0.5
@@ -93,7 +93,7 @@ def shadow_prices(problem: Problem, random: np.random.Generator) -> Bound:
             part = problem.part(chosen.astype(np.int64), size / problem.shoppers)
             prices = _walk(part, prices, scale, step, steps).prices
             step = _NEXT
-    return _walk(problem, prices, scale, step, _LAST if step == _NEXT else _LEVELS[0][1])
+    return _walk(problem, prices, scale, step, min(max(_LAST, _WORK // problem.shoppers), _MOST))
 
 
 def _walk(problem: Problem, prices: list[Floats], scale: list[Floats], first: float, steps: int) -> Bound:

@@ -22,6 +22,7 @@ CAMPAIGNS, CAMPAIGNS_MORE = ("campaign_id", "budget"), ("max_per_shopper", "make
 STOCK, MAKERS = ("item_id", "units"), ("maker_id", "budget")
 _NUMBERS = {"value", "cost", "budget", "units", "max_per_shopper"}
 _TIMES = {"starts", "ends"}
+_FEW = {"offer_id", "item_id", "campaign_id", "maker_id"}
 
 
 def read_table(path: Path, needed: Sequence[str], more: Sequence[str] = ()) -> pa.Table:
@@ -74,13 +75,9 @@ def _csv(path: Path) -> pa.Table:
 def _parquet(path: Path, names: Sequence[str]) -> pa.Table:
     schema = parquet.read_schema(path)
     held = [name for name in names if name in schema.names]
-    ids = [
-        name
-        for name in held
-        if name not in _NUMBERS
-        and name not in _TIMES
-        and (pa.types.is_string(schema.field(name).type) or pa.types.is_large_string(schema.field(name).type))
-    ]
+    # Few different values each come as codes; different shoppers are too many for that to pay.
+    text = (pa.types.is_string, pa.types.is_large_string)
+    ids = [name for name in held if name in _FEW and any(is_(schema.field(name).type) for is_ in text)]
     return parquet.read_table(path, columns=held, read_dictionary=ids, use_threads=False)
 
 
@@ -94,13 +91,23 @@ class Coded:
 
 def coded(column: pa.ChunkedArray) -> Coded:
     """Number a column's values in the order in which they first come."""
+    if not len(column):
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        return Coded(np.zeros(0, np.int32), pa.array([], kind))
     if not pa.types.is_dictionary(column.type):
-        column = column.dictionary_encode()
+        return _by_runs(pa.concat_arrays(column.chunks))
     column = column.unify_dictionaries()
-    if column.num_chunks == 0:
-        return Coded(np.zeros(0, np.int32), pa.array([], column.type.value_type))
     indices = [chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False) for chunk in column.chunks]
     return Coded(np.concatenate(indices).astype(np.int32), column.chunk(0).dictionary)
+
+
+def _by_runs(values: pa.Array) -> Coded:
+    """Number values of which equal ones mostly follow each other: each run is looked up once."""
+    other = pc.not_equal(values[1:], values[:-1]).fill_null(True).to_numpy(zero_copy_only=False)
+    first = np.flatnonzero(np.concatenate([[True], other.astype(bool)]))
+    heads = values.take(pa.array(first)).dictionary_encode()
+    codes = heads.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+    return Coded(np.repeat(codes, np.diff(np.append(first, len(values)))), heads.dictionary)
 
 
 def refuse(table: str, faults: Sequence[tuple[int, str]]) -> None:
