@@ -22,7 +22,7 @@ NAMES = (
     "own_item", "own_item_60", "item_days", "item_due", "own_category", "category_rate", "category_days",
     "category_due", "item_rate", "item_rate_near", "item_trend_near", "category_rate_all", "taste", "taste_share",
     "interest", "watched", "dear", "thrift", "dear_to_the_thrifty", "on_offer_share", "display", "visits",
-    "visit_days", "lines", "age_days", "taste_all", "redeem", "category_near",
+    "visit_days", "lines", "age_days", "taste_all", "redeem", "category_near", "loyalty",
 )  # fmt: skip
 SHOWN_NAMES = ("showings", "screens", "position", "entrance", "aisle", "checkout", "phone", "cut")
 _LONG, _RECENT, _SHOWINGS = 56, 14, 14
@@ -67,6 +67,7 @@ class Known:
         self._own = Past(bought.shopper * self._kinds + kind, bought.time)
         self._line = Past(bought.shopper, bought.time)
         self._dear = Past(bought.shopper, bought.time, np.clip(paid, -2.0, 2.0))
+        self._again_bought = Past(bought.shopper, bought.time, _repeated(bought.shopper, kind, bought.item))
         self._off = Past(bought.shopper, bought.time, bought.extra["off"])
         self._all = Past(bought.item, bought.time)
         self._near = Past(near * goods + bought.item, bought.time)
@@ -202,6 +203,7 @@ class Known:
             total[number, kind],
             np.log1p(self._off.count(who, time)),
             np.log(kind_near / (kind_rate + 1e-3)),
+            (self._again_bought.count(who, time) + 2.0) / (lines + 10.0),
         )
         return np.stack(columns, axis=1).astype(np.float32)
 
@@ -251,6 +253,17 @@ class _Displays:
     def on(self, store: Ints, item: Ints, time: Ints) -> Floats:
         key = np.where(store < 0, -1, store * self._goods + item)
         return np.minimum(1.0, self._starts.count(key, time + 1) - self._ends.count(key, time + 1))
+
+
+def _repeated(shopper: Ints, kind: Ints, item: Ints) -> Floats:
+    """Whether each purchase, in the order of times, is of the item that the shopper bought last in its category."""
+    order = np.lexsort((np.arange(len(item)), kind, shopper))
+    same = np.zeros(len(item))
+    before, after = order[:-1], order[1:]
+    same[after] = (
+        (shopper[before] == shopper[after]) & (kind[before] == kind[after]) & (item[before] == item[after])
+    ).astype(np.float64)
+    return same
 
 
 def _medians(data: ValueData) -> Floats:

@@ -72,7 +72,8 @@ class Response:
             categories, items: how many there are.
         """
         thrift = features[:, _AT["thrift"]].astype(np.float64)
-        model = cls((float(thrift.mean()), float(thrift.std()) + 1e-6), categories, items, np.zeros(0))
+        scale = (float(thrift.mean()), float(thrift.std()) + 1e-6) if len(thrift) else (0.0, 1.0)
+        model = cls(scale, categories, items, np.zeros(0))
         design = model._design(features, unshown, shown, category, item)
         turned = design.T.tocsr()
         named = np.zeros(categories + items)

@@ -1,0 +1,83 @@
+"""The parts of the value model on data whose truth is known: taste by neighbourhood, and response with few showings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from pipelines.offers.value.features import NAMES, SHOWN_NAMES
+from pipelines.offers.value.response import Response, foreignness
+from pipelines.offers.value.taste import Choices, fit_taste
+
+RNG = np.random.default_rng(3)
+
+
+def test_what_is_watched_sells_in_one_neighbourhood_and_not_in_the_other_and_who_minds_prices_is_found() -> None:
+    people, each, items, words = 300, 30, 40, 4
+    tags = sparse.csr_matrix(np.eye(words)[np.arange(items) % words])
+    dear, interest = RNG.normal(0, 0.3, items), RNG.dirichlet(np.ones(words), people)
+    place, minds = np.arange(people) % 2, RNG.uniform(0.5, 5.0, people)
+    slope = np.array([[4.0] * words, [0.0] * words])
+    worth = (slope[place] * interest)[:, np.arange(items) % words] - minds[:, None] * dear
+    person = np.repeat(np.arange(people), each)
+    pair = np.array([RNG.choice(items, 2, replace=False) for _ in person])
+    first = RNG.random(len(person)) < 1 / (1 + np.exp(worth[person, pair[:, 1]] - worth[person, pair[:, 0]]))
+    item, other = np.where(first, pair[:, 0], pair[:, 1]), np.where(first, pair[:, 1], pair[:, 0])
+    none = np.zeros(len(person))
+    told = Choices(person, place[person], interest, np.zeros(len(person), np.int64), item, dear[item], none, other,
+                   dear[other], none)  # fmt: skip
+    taste = fit_taste(told, tags, 2, 1)
+    assert (taste.slope[0] > 2.5).all() and (np.abs(taste.slope[1]) < 1.0).all()
+    assert np.corrcoef(-(taste.price[0] + taste.own[:, -1]), minds)[0, 1] > 0.75
+
+
+def rows(count: int) -> tuple[np.ndarray, np.ndarray]:
+    features = np.zeros((count, len(NAMES)), np.float32)
+    for name in ("taste", "thrift", "category_near"):
+        features[:, NAMES.index(name)] = RNG.normal(0, 1, count)
+    features[:, NAMES.index("own_category")] = np.log1p(RNG.integers(0, 8, count))
+    features[:, NAMES.index("visits")] = np.log1p(20)
+    shown = np.zeros((count, len(SHOWN_NAMES)), np.float32)
+    shown[:, SHOWN_NAMES.index("position")] = RNG.integers(1, 5, count)
+    shown[:, SHOWN_NAMES.index("cut")] = -np.log1p(-RNG.choice([0.0, 0.1, 0.3], count))
+    return features, shown
+
+
+@pytest.mark.parametrize("count", [0, 400])
+def test_a_deeper_discount_never_lowers_the_odds_whatever_the_showings_seem_to_say(count: int) -> None:
+    features, shown = rows(500)
+    code = np.zeros(count, np.int64)
+    against = (shown[:count, -1] == 0).astype(np.float64)  # only what had no discount was bought
+    model = Response.fit(features[:count], np.full(count, -3.0), shown[:count], code, code, against,
+                         categories=1, items=1)  # fmt: skip
+    assert (model.slope(features) >= 0).all()
+    deeper = shown.copy()
+    deeper[:, -1] += 0.2
+    zero, unshown = np.zeros(500, np.int64), np.full(500, -3.0)
+    low, high = (model.margin(features, unshown, how, zero, zero) for how in (shown, deeper))
+    assert (high >= low - 1e-12).all()
+    assert np.allclose(high - low, 0.2 * model.slope(features), atol=1e-6)
+
+
+def test_without_showings_the_expected_weights_hold_and_many_showings_outweigh_them() -> None:
+    features, shown = rows(6000)
+    foreign = foreignness(features)
+    taste = features[:, NAMES.index("taste")].astype(np.float64)
+    truth = np.where(foreign > 0.5, -1.0 + 0.4 * taste, -2.0)
+    bought = (RNG.random(6000) < 1 / (1 + np.exp(-truth))).astype(np.float64)
+    code, unshown = np.zeros(6000, np.int64), np.full(6000, -3.0)
+    few = Response.fit(features[:0], unshown[:0], shown[:0], code[:0], code[:0], bought[:0], categories=1, items=1)
+    many = Response.fit(features, unshown, shown, code, code, bought, categories=1, items=1)
+    new = foreign > 0.9
+    slope = [np.polyfit(taste[new], model.margin(features, unshown, shown, code, code)[new], 1)[0]
+             for model in (few, many)]  # fmt: skip
+    assert slope[0] == pytest.approx(1.0, abs=0.1) and slope[1] == pytest.approx(0.4, abs=0.15)
+
+
+def test_a_category_is_the_less_foreign_the_more_of_the_visits_it_was_bought_on() -> None:
+    features = np.zeros((4, len(NAMES)), np.float32)
+    features[:, NAMES.index("own_category")] = np.log1p([0, 1, 5, 5])
+    features[:, NAMES.index("visits")] = np.log1p([20, 20, 20, 200])
+    never, once, often, seldom = foreignness(features)
+    assert never == 1 and 1 > once > often > 0 and seldom > often
