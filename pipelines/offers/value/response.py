@@ -26,9 +26,10 @@ Floats = npt.NDArray[np.float64]
 # Weights of numbers: expected value and standard deviation. `f` for foreign, `o` for one's own category.
 _NUMBERS = {
     "f": (-3.5, 2.0), "f taste": (1.0, 0.3), "f category_near": (0.0, 0.5), "f interest": (0.0, 1.0),
-    "f thrift": (0.0, 0.2), "f display": (0.4, 0.3),
+    "f thrift": (0.0, 0.2), "f loyalty": (0.0, 3.0), "f taste loyalty": (0.0, 1.5), "f display": (0.4, 0.3),
     "o": (-1.0, 2.0), "o unshown": (0.7, 0.3), "o taste": (0.0, 0.3), "o category_due": (0.0, 0.5),
     "o taste_share": (0.0, 0.3), "o own_item": (0.0, 0.5), "o thrift": (0.0, 0.2),
+    "o loyalty": (0.0, 3.0),
 }  # fmt: skip
 _HOW = {
     "showings": (-0.3, 0.3), "position": (-0.3, 0.3),
@@ -108,17 +109,20 @@ class Response:
     ) -> sparse.csr_matrix:
         told = features.astype(np.float64)
         foreign, thrift = foreignness(features), self._thrift(features)
-        own = 1.0 - foreign
+        own, loyalty = 1.0 - foreign, told[:, _AT["loyalty"]]
         due = told[:, _AT["category_due"]]
         numbers = {
             "f": foreign,
             **{f"f {name}": foreign * told[:, _AT[name]] for name in ("taste", "category_near", "interest", "display")},
             "f thrift": foreign * thrift,
+            "f loyalty": foreign * loyalty,
+            "f taste loyalty": foreign * (loyalty - 0.3) * told[:, _AT["taste"]],
             "o": own,
             "o unshown": own * np.clip(unshown, -8.0, 3.0),
             **{f"o {name}": own * told[:, _AT[name]] for name in ("taste", "taste_share", "own_item")},
             "o category_due": own * np.where(np.isnan(due), 1.0, np.clip(due, 0.0, 3.0)),
             "o thrift": own * thrift,
+            "o loyalty": own * loyalty,
         }
         how = {name: shown[:, place].astype(np.float64) for name, place in _SHOWN_AT.items()}
         how["position"] = np.log(np.maximum(how["position"], 1.0))
