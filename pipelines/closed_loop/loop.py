@@ -23,6 +23,7 @@ import yaml
 from configs.errors import FacingsError
 from configs.policy import PolicySettings, load_policy
 from configs.settings import Settings
+from pipelines.closed_loop.audit import broken
 from pipelines.closed_loop.config import LoopConfig
 from pipelines.closed_loop.figures import DARK, ORACLE, PRODUCT, Figures, Played, figures
 from pipelines.closed_loop.policies import BASELINES, Policy
@@ -64,12 +65,21 @@ class Training:
 
 @dataclass(frozen=True)
 class LoopResult:
-    """What a loop came to."""
+    """What a loop came to.
+
+    Attributes:
+        config: what was played.
+        figures: of all policies.
+        trainings: of the product.
+        fallbacks: why slates were not the shopper's own, and how many.
+        broken: items of the product's slates that broke a hard rule, by rule, counted from the town's truth.
+    """
 
     config: LoopConfig
     figures: Figures
     trainings: list[Training]
     fallbacks: dict[str, int]
+    broken: dict[str, int]
 
 
 def here(settings: Settings, recipe: str, clock: TownClock, folder: Path) -> Served:
@@ -125,6 +135,7 @@ class _Loop:
         )
         self._trainings: list[Training] = []
         self._fallbacks: dict[str, int] = defaultdict(int)
+        self._broken: dict[str, int] = {}
 
     def run(self) -> LoopResult:
         """Play it."""
@@ -143,9 +154,10 @@ class _Loop:
                 self._morning(product, clock, day, waiting)
                 holdout = self._holdout(product, policy, visits)
                 answered = self._serve(product, visits)
-                answer = self._happen(
-                    self._town, visits, _slates(self._town, answered), holdout, played[PRODUCT], answered
-                )
+                shown = _slates(self._town, answered)
+                for rule, count in broken(self._town, visits, shown, policy.maker_cap).items():
+                    self._broken[rule] = self._broken.get(rule, 0) + count
+                answer = self._happen(self._town, visits, shown, holdout, played[PRODUCT], answered)
                 waiting = self._town.elsewhere()
                 events = as_events(pl.concat([answer.events, waiting.pop("interactions")]))
                 product.take(events, self._town.names.time(day) + _EVENING)
@@ -157,6 +169,7 @@ class _Loop:
                 figures=figures(config, played, {one.name: one.knows for one, _ in others}),
                 trainings=self._trainings,
                 fallbacks=dict(sorted(self._fallbacks.items())),
+                broken=self._broken,
             )
         finally:
             product.close()

@@ -91,6 +91,8 @@ def loop_page(result: LoopResult) -> str:
             ],
         ),
         "<h2>Slates</h2>",
+        f"<p>{sum(result.fallbacks.values()):,} slates broke {sum(result.broken.values()):,} hard rules (stock, age, "
+        "sensitive goods, offers, floors, margins, makers), counted from the town's own truth.</p>",
         table(
             "Why slates were not the shopper's own",
             ["fallback", "slates"],

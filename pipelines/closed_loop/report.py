@@ -22,6 +22,8 @@ def summary(result: LoopResult) -> dict[str, Any]:
         **result.figures.model_dump(mode="json"),
         "trainings": [asdict(one) for one in result.trainings],
         "fallbacks": result.fallbacks,
+        "decisions": sum(result.fallbacks.values()),
+        "rules_broken": result.broken,
     }
 
 

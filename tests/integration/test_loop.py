@@ -65,6 +65,12 @@ def test_the_product_learned_through_the_gate_each_day(told: dict[str, Any]) -> 
     assert told["fallbacks"]["none"] > 0
 
 
+def test_no_slate_breaks_a_hard_rule(told: dict[str, Any]) -> None:
+    assert told["decisions"] >= told["screen_visits"]
+    assert set(told["rules_broken"]) >= {"out_of_stock", "age_restricted", "sensitive", "no_such_offer", "maker_cap"}
+    assert sum(told["rules_broken"].values()) == 0
+
+
 def test_the_same_seed_gives_the_same_figures(told: dict[str, Any], tmp_path: Path) -> None:
     config = LoopConfig.model_validate(told["config"] | {"days": 1})
     again = run_loop(config, tmp_path / "out", progress=lambda _: None).figures
