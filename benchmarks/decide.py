@@ -134,12 +134,12 @@ def measure(view: View, folder: Path, *, personal: bool) -> dict[str, object]:
         count=lambda outcome, rows: counted.update({outcome: counted.get(outcome, 0) + rows}),
     )  # fmt: skip
     log.start()
-    deciding, noting, both, ids = [], [], [], []
+    deciding, noting, both, used, ids = [], [], [], [], []
     for number in range(-100, DECISIONS):  # the first warm up
         who = f"shopper-{number % SHOPPERS}"
         ask = Ask("entrance", f"s{number % STORES}", COUNT, who if personal else None)
         moment = NOW + timedelta(seconds=max(0, number))
-        begun = time.perf_counter()
+        begun, working = time.perf_counter(), time.thread_time()
         seed = seed_of(b"k" * 32, who, "entrance", moment, 10)
         slate = decide(view, ask, moment, facts=facts, seed=seed, live=lists[number % SHOPPERS] if personal else None)
         decided = time.perf_counter()
@@ -147,13 +147,14 @@ def measure(view: View, folder: Path, *, personal: bool) -> dict[str, object]:
         name = new_id(moment)
         ready = time.perf_counter()
         log.note(Asked(name, moment), view, ask, slate, names)
-        noted = time.perf_counter()
+        noted, worked = time.perf_counter(), time.thread_time()
         if number >= 0:
             assert len(slate.items) == COUNT
             ids.append(name)
             deciding.append(decided - begun)
             noting.append(noted - ready)
             both.append(noted - begun)
+            used.append(worked - working)
     assert log.flush(120)
     log.close()
     again = [replay(find_record(engine, name)).agrees for name in ids[:: DECISIONS // REPLAYED]]
@@ -162,6 +163,7 @@ def measure(view: View, folder: Path, *, personal: bool) -> dict[str, object]:
         "decide_ms": percentiles(deciding),
         "note_ms": percentiles(noting),
         "decided_and_noted_ms": percentiles(both),
+        "cpu_ms_of_it_and_the_names": percentiles(used),
         "bytes_a_decision_on_disk": round(size / DECISIONS),
         "counted": counted,
         "replayed": len(again),

@@ -44,7 +44,7 @@ from pipelines.offers.question import (
 from pipelines.offers.slate import Drawn, fill, fillable
 from pipelines.offers.view import NO_MODEL, Reads
 from pipelines.offers.worth import NO_OFFER, Options, options
-from pipelines.packed import NOBODY, ODDS, REASONS, Ranked
+from pipelines.packed import NOBODY, REASONS, Ranked
 from pipelines.shop_offers import UNKNOWN_PRICE
 
 __all__ = [
@@ -254,7 +254,7 @@ class _Decision:
 
     def _weighed(self, level: str, ranked: Ranked, places: npt.NDArray[np.int32], keep: npt.NDArray[np.int64]) -> Part:
         shop, policy = self.view.shop, self.policy
-        odds = _unknown(len(keep)) if ranked.odds is None else ranked.odds[keep]
+        odds = None if ranked.odds is None else ranked.odds[keep]
         found = options(shop, places, odds, self.now, self.ask.store_id, shadow=self.facts.shadow, policy=policy)
         return self._part(level, places, ranked.scores[keep], ranked.reasons[keep], found, keep)
 
@@ -349,10 +349,6 @@ def terms(view: Reads, place: int, row: int) -> Terms:
 def _plain(items: npt.NDArray[np.int32], reason: Reason) -> Ranked:
     """Candidates of whom no list tells a score."""
     return Ranked(items, np.zeros(len(items), np.float32), np.full(len(items), REASONS.index(reason), np.uint8))
-
-
-def _unknown(count: int) -> npt.NDArray[np.float16]:
-    return np.full((count, ODDS), np.nan, np.float16)
 
 
 def _fresh(

@@ -49,7 +49,7 @@ class Options:
 def options(
     shop: ShopReads,
     places: npt.NDArray[np.int32],
-    odds: npt.NDArray[np.float16],
+    odds: npt.NDArray[np.float16] | None,
     now: datetime,
     store_id: str | None,
     *,
@@ -63,13 +63,13 @@ def options(
     Args:
         shop: what is known of the items.
         places: the candidates, shape (n,).
-        odds: of a purchase, shape (n, 4); nan: not known.
+        odds: of a purchase, shape (n, 4); nan: not known; None: of none.
         now, store_id: when and where.
         shadow: by campaign the price of a unit of its money; inf: all is spent; a campaign that is not there: 0.
         policy: the settings.
     """
     prices, costs = shop.prices[places], shop.costs[places]
-    plain = gain(odds, prices, costs)
+    plain = np.full(len(places), np.nan) if odds is None else gain(odds, prices, costs)
     best, row = plain.copy(), np.full(len(places), NO_OFFER, np.int64)
     at, rows = shop.offers.running(places, now, store_id)
     if not len(rows):
@@ -82,8 +82,8 @@ def options(
         scarce = shop.offers.by_campaign(shadow)[told["campaign"]]
         allowed &= scarce < np.inf
     at, rows, discount, scarce = at[allowed], rows[allowed], discount[allowed], scarce[allowed]
-    worths = gain(odds[at], prices[at], costs[at], discount)
-    if shadow:
+    worths = np.full(len(at), np.nan) if odds is None else gain(odds[at], prices[at], costs[at], discount)
+    if shadow and odds is not None:
         worths = worths - scarce * spend(odds[at], prices[at], discount)
     if len(at):
         # Of one candidate the worth most first, then the smallest discount; where none can be told, as they lie.
