@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import platform
+import resource
 import socket
 import subprocess
 import sys
@@ -65,10 +66,10 @@ async def stream(base: str, rollback: list[str], environment: dict[str, str]) ->
 
         sending = asyncio.create_task(send())
         await asyncio.sleep(BEFORE)
-        begun = time.perf_counter()
+        begun, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         process = await asyncio.create_subprocess_exec(*rollback, env=environment, stdout=subprocess.DEVNULL)
         code = await process.wait()
-        ended = time.perf_counter()
+        ended, after = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         await asyncio.sleep(AFTER)
         ending.set()
         await sending
@@ -80,6 +81,7 @@ async def stream(base: str, rollback: list[str], environment: dict[str, str]) ->
         "lost": sum(status != 200 for _, _, status, _ in answers),
         "exit_code": code,
         "command_seconds": round(ended - begun, 2),
+        "command_cpu_seconds": round(after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime, 2),
         "seconds_to_first_answer_of_the_old_version": round(first_old - begun, 2),
         "seconds_to_last_answer_of_the_new_version": round(last_new - begun, 2),
         "answers_by_version": {one: sum(told == one for *_, told in answers) for one in ("2", "1")},
@@ -120,7 +122,8 @@ def main() -> None:
         "benchmark": "rollback",
         "command": COMMAND,
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
+        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
+        f"niceness {os.nice(0)}",
         "versions": {name: version(name) for name in ("starlette", "uvicorn", "mlflow")},
         "rate": RATE,
         "limits": {"command_seconds": LIMIT_SECONDS, "lost": 0},
