@@ -40,7 +40,7 @@ CASES: dict[str, tuple[int, int, int, float, Shock, dict[str, Any]]] = {
     "thirty small campaigns": (18_000, 30, 1, 0.4, NONE, {}),
     "thirty small, twice from noon on": (18_000, 30, 1, 0.4, (12, 24, 2.0), {}),
 }
-SEEDS = 3
+SEEDS = 1
 
 
 def measured(name: str, seed: int) -> dict[str, Any]:

@@ -120,16 +120,8 @@ def add_commitments(
 ) -> None:
     """Add to commitments, (campaign, bucket) → (offers, money, variance), and to slates by (day, hour)."""
     with engine.begin() as connection:
-        for (campaign, at), (offers, money, variance) in sorted(rows.items()):
-            row = _upsert(connection)(_committed).values(
-                campaign_id=campaign, at=at, offers=offers, money=money, variance=variance
-            )
-            more = {
-                "offers": _committed.c.offers + offers,
-                "money": _committed.c.money + money,
-                "variance": _committed.c.variance + variance,
-            }
-            connection.execute(row.on_conflict_do_update(index_elements=["campaign_id", "at"], set_=more))
+        for (campaign, at), sums in sorted(rows.items()):
+            _add(connection, campaign, at, sums)
         for (day, hour), count in sorted(slates.items()):
             seen = _upsert(connection)(_traffic).values(day=day, hour=hour, slates=count)
             connection.execute(
@@ -150,19 +142,26 @@ def fold_commitments(engine: Engine, before: int) -> None:
     """Keep buckets that began before that moment as one sum, at 0: by then all of them was due."""
     old = and_(_committed.c.at > 0, _committed.c.at < before)
     with engine.begin() as connection:
-        gone = connection.execute(
-            delete(_committed).where(old).returning(_committed.c.campaign_id, _committed.c.offers, _committed.c.money)
-        ).all()
-        sums: dict[str, tuple[int, float]] = {}
-        for campaign, offers, money in gone:
-            held = sums.get(campaign, (0, 0.0))
-            sums[campaign] = held[0] + offers, held[1] + money
-        for campaign, (offers, money) in sorted(sums.items()):
-            row = _upsert(connection)(_committed).values(
-                campaign_id=campaign, at=0, offers=offers, money=money, variance=0.0
-            )
-            more = {"offers": _committed.c.offers + offers, "money": _committed.c.money + money}
-            connection.execute(row.on_conflict_do_update(index_elements=["campaign_id", "at"], set_=more))
+        columns = (_committed.c.campaign_id, _committed.c.offers, _committed.c.money, _committed.c.variance)
+        sums: dict[str, tuple[int, float, float]] = {}
+        for campaign, offers, money, variance in connection.execute(delete(_committed).where(old).returning(*columns)):
+            held = sums.get(campaign, (0, 0.0, 0.0))
+            sums[campaign] = held[0] + offers, held[1] + money, held[2] + variance
+        for campaign, folded in sorted(sums.items()):
+            _add(connection, campaign, 0, folded)
+
+
+def _add(connection: Connection, campaign_id: str, at: int, sums: tuple[int, float, float]) -> None:
+    offers, money, variance = sums
+    row = _upsert(connection)(_committed).values(
+        campaign_id=campaign_id, at=at, offers=offers, money=money, variance=variance
+    )
+    more = {
+        "offers": _committed.c.offers + offers,
+        "money": _committed.c.money + money,
+        "variance": _committed.c.variance + variance,
+    }
+    connection.execute(row.on_conflict_do_update(index_elements=["campaign_id", "at"], set_=more))
 
 
 def prices(engine: Engine) -> dict[str, dict[str, Any]]:

@@ -77,6 +77,9 @@ def test_what_is_out_is_due_little_by_little_and_corrected() -> None:
 
 
 def test_the_hard_stop_leaves_room_for_what_may_still_come() -> None:
+    assert exhausted(CAMPAIGN, Account(spent=990.0, sale=11.0)) and not exhausted(
+        CAMPAIGN, Account(spent=990.0, sale=9.0)
+    )
     assert exhausted(CAMPAIGN, Account(spent=1000.0)) and not exhausted(CAMPAIGN, Account(spent=999.0))
     rare = Account(spent=950.0, outstanding=5.0, variance=5.0 * 50.0)  # one sale of 50 in ten times
     assert exhausted(CAMPAIGN, rare) and shadow(CAMPAIGN, Price(0.3), rare) == math.inf

@@ -76,7 +76,7 @@ def test_commitments_add_up_over_processes_and_are_folded_when_due(engine: Engin
     budgets.fold_commitments(engine, 601)
     budgets.add_commitments(engine, {("spring", 900): (1, 1.0, 1.0)}, {})
     budgets.fold_commitments(engine, 901)
-    assert budgets.commitments(engine) == {"spring": [(0, 21, 51.0, 0.0)]}
+    assert budgets.commitments(engine) == {"spring": [(0, 21, 51.0, 81.0)]}
     budgets.drop_traffic(engine, 4)
     assert budgets.traffic(engine, 0, 9) == {}
 

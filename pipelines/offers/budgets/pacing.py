@@ -72,6 +72,7 @@ class Account:
         due: expected of all commitments by now.
         outstanding, variance: expected still, and how uncertain that is.
         committed, offers: expected of all commitments in the end, and how many there were.
+        sale: what one sale takes, about; 0: none was committed yet.
     """
 
     spent: float = 0.0
@@ -81,6 +82,7 @@ class Account:
     variance: float = 0.0
     committed: float = 0.0
     offers: int = 0
+    sale: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def account(
 
     `before`: see `Account`.
     """
-    due = out = variance = total = 0.0
+    due = out = variance = total = squares = 0.0
     offers = 0
     for one in commitments:
         age = max(0, now - one.at - BUCKET // 2)
@@ -115,8 +117,9 @@ def account(
         out += one.money * left
         variance += one.variance * left
         total += one.money
+        squares += one.variance
         offers += one.offers
-    return Account(spent, before, due, out, variance, total, offers)
+    return Account(spent, before, due, out, variance, total, offers, squares / total if total > 0 else 0.0)
 
 
 def correction(campaign: Campaign, held: Account) -> float:
@@ -132,9 +135,13 @@ def used(campaign: Campaign, held: Account) -> float:
 
 
 def exhausted(campaign: Campaign, held: Account) -> bool:
-    """Whether one more commitment might overspend the budget: of what is out more may come than expected."""
+    """Whether one more commitment might overspend the budget: of what is out more may come than expected.
+
+    There must be room for one more sale, or the last of the budget would be overspent by it.
+    """
     ratio = correction(campaign, held)
-    return held.spent + _upper(ratio * held.outstanding, ratio * held.variance) >= campaign.budget
+    worst = held.spent + _upper(ratio * held.outstanding, ratio * held.variance)
+    return worst >= campaign.budget or worst + held.sale > campaign.budget
 
 
 def traffic(profile: Sequence[float], since: int, until: int) -> float:
