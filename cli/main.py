@@ -37,6 +37,7 @@ VERBS = {
     "explain": ("cli.explain", "Tell of one recommendation what was shown, why, and what it led to."),
     "attribution": ("cli.attribution", "Join what was shown to what it led to."),
     "evaluate-policy": ("cli.evaluate_policy", "Judge a policy from a log of decisions that another one made."),
+    "experiments": ("cli.experiments", "Judge experiments on the policy, and stop what does harm."),
     "token": ("cli.token", "Make and revoke tokens for devices and services."),
     "enrol": ("cli.enrol", "Enrol a shopper's face, with consent."),
     "identify": ("cli.identify", "Say who, if anybody enrolled, is on a photograph."),

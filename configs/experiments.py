@@ -67,6 +67,9 @@ class Experiment(BaseModel):
     starts: Moment = Field(description="first moment; a time without a zone is UTC")
     ends: Moment | None = Field(None, description="end, exclusive; none: it runs until it is taken out")
     control: Name = Field(description="the variant that others are compared with")
+    days: float = Field(7.0, gt=0, description="what a shopper does counts for so long after they first took part")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals, over all looks and variants together")
+    expected: int = Field(10_000, ge=100, description="shoppers at whose number the intervals shall be narrowest")
     variants: dict[Name, Variant] = Field(min_length=2)
 
     @model_validator(mode="after")

@@ -68,6 +68,11 @@ class Home:
         return self.root / "decisions.db"
 
     @property
+    def stopped_experiments(self) -> Path:
+        """Names of the experiments that were stopped."""
+        return self.root / "stopped_experiments.json"
+
+    @property
     def vault(self) -> Path:
         """Encrypted templates of faces, one file a shopper."""
         return self.root / "vault"

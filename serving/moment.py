@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from configs.experiments import Experiments
 from configs.policy import PolicySettings
 from features.live import EPOCH, micros
 from pipelines.offers.experiments.assignment import NO_GROUP, Group, groups, in_holdout, policy_of
+from pipelines.offers.experiments.stops import Running
 from pipelines.offers.facts import Facts, together
 from pipelines.offers.gather import Blocks, facts_of
 from pipelines.offers.view import View
@@ -41,7 +41,7 @@ class Moment:
         engine: Engine,
         policy: PolicySettings,
         live: Live,
-        experiments: Experiments,
+        experiments: Running,
         key: bytes,
         shadow: Callable[[], Mapping[str, float]],
     ) -> None:
@@ -72,7 +72,8 @@ class Moment:
         recent, group = None, NO_GROUP
         if shopper_id is not None:
             recent = self._live.recent(shopper_id)
-            group = groups(pseudonym(shopper_id, self._key), self._experiments, holdout=self._policy.holdout, now=now)
+            who, running = pseudonym(shopper_id, self._key), self._experiments.current()
+            group = groups(who, running, holdout=self._policy.holdout, now=now)
         found = facts_of(
             view.shop,
             shopper_id,
@@ -92,7 +93,7 @@ class Moment:
             return self._policy
         name = tuple(sorted(facts.variants.items()))
         if name not in self._policies:
-            self._policies[name] = policy_of(Group(variants=facts.variants), self._experiments, self._policy)
+            self._policies[name] = policy_of(Group(variants=facts.variants), self._experiments.known, self._policy)
         return self._policies[name]
 
     def quiet_until(self, screen_id: str | None) -> int | None:

@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from configs.clock import Clock
-from configs.experiments import load_experiments
 from configs.policy import load_policy
 from configs.secrets import secret
 from configs.settings import Settings
@@ -16,6 +15,7 @@ from pipelines.faces import gallery_source, open_consents
 from pipelines.offers.budgets.pacer import Pacer
 from pipelines.offers.budgets.sales import sales_of
 from pipelines.offers.claims import Claims
+from pipelines.offers.experiments.stops import Running
 from pipelines.offers.log.decision_log import DecisionLog
 from pipelines.signals.live import LiveFollower, LiveStates
 from pipelines.signals.receive import Receiver
@@ -115,7 +115,7 @@ def build_services(settings: Settings, clock: Clock) -> Services:
         public,
         local_only=_stays_here(public),
         live=live,
-        moment=Moment(engine, policy, live, load_experiments(settings.experiments), key, pacer.shadow),
+        moment=Moment(engine, policy, live, Running(settings), key, pacer.shadow),
         log=log,
         pacer=pacer,
         key=key,

@@ -76,7 +76,7 @@ def attribute(slates: pl.DataFrame, interactions: pl.LazyFrame, *, window: timed
                 .alias("strength"))
         .collect()
     )  # fmt: skip
-    bought = _purchases(events, shown, window, currency)
+    bought = kept_purchases(events, shown, window, currency)
     sold = _owned(bought, shown, touches, window)
     return _together(shown, touches, sold)
 
@@ -120,8 +120,8 @@ def attribution(
     return found.filter(pl.col("decided_at") >= since, pl.col("decided_at") < until)
 
 
-def _purchases(events: pl.LazyFrame, shown: pl.DataFrame, window: timedelta, currency: str) -> pl.DataFrame:
-    """Purchases of items that were shown, with what was kept of each."""
+def kept_purchases(events: pl.LazyFrame, shown: pl.DataFrame, window: timedelta, currency: str) -> pl.DataFrame:
+    """Purchases of items that were shown (`item_id`), with what was kept of each: quantity, returned, revenue."""
     of_shown = events.join(shown.lazy().select("item_id").unique(), on="item_id", how="semi")
     pieces = pl.when(pl.col("quantity") > 0).then(pl.col("quantity")).otherwise(1.0)
     bought = (

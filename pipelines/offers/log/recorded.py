@@ -13,7 +13,7 @@ import orjson
 from configs.errors import FacingsError
 from configs.policy import PolicySettings
 from pipelines.offers.decide import OWN, Ask
-from pipelines.offers.facts import Facts, read_facts
+from pipelines.offers.facts import NOTHING, Facts, read_facts
 from pipelines.offers.log.record import ARRAYS, EPOCH, FORMAT, LENGTH, MICROSECOND, Asked
 from pipelines.packed import NOBODY, Ranked, unpack
 from pipelines.shop_offers import ROW, Names, ShopOffers
@@ -140,6 +140,13 @@ def read_record(row: Row, parts: Parts) -> Record:
         seen["seed"],
         seen["places"],
     )
+
+
+def facts_of_row(row: Row) -> Facts:
+    """What a decision was told beside its view, without reading its parts; none where another version wrote it."""
+    (length,) = LENGTH.unpack_from(row.seen)
+    seen = orjson.loads(row.seen[4 : 4 + length])
+    return read_facts(seen["facts"]) if seen["format"] == FORMAT else NOTHING
 
 
 @dataclass(frozen=True)
