@@ -33,6 +33,7 @@ MEAN_WEIGHT_OFF = 0.1
 LEAST_EXPLORATION = 0.01
 """Below this smallest propensity, rare rows may decide everything."""
 _TELLING = 30
+_ENOUGH = 300  # effective rows; measured by benchmarks/ope_coverage.py
 _BINS = 64
 _BIASED = 0.25  # two-sided coverage of 95 % falls to 94.3 % at worst
 
@@ -238,6 +239,11 @@ def _warnings(rows: int, ess: float, mean_weight: float, propensities: Column, w
         found.append(
             f"The smallest propensity is {least:.2g}: with so little exploration a single row may count for "
             f"{1 / least:,.0f}."
+        )
+    if LEAST_ESS * rows <= ess < _ENOUGH:
+        found.append(
+            f"Only {ess:,.0f} effective rows: where rewards are skewed, as money is, intervals hold less than they say "
+            "(docs/evaluation.md)."
         )
     telling = int(np.count_nonzero(weighted))
     if telling < _TELLING:
