@@ -147,11 +147,12 @@ class _Decision:
     def read(self, live: Ranked | None) -> None:
         """Read the levels as far as they are needed, and what new makers have."""
         full = self._possible() if self.ask.shoppers and not self.quiet else False
-        for level, ranked in self._levels(live):
-            if full and not self._explains_wanted():
-                break
+        tells = self.explain and self.wanted is not None  # of each item that the caller names, what refuses it
+        for level, ranked in self._levels(live) if tells or not full else ():
             self._take(level, ranked, only_tell=full)
             full = full or self._full(level)
+            if full and not tells:
+                break
         shares = self.facts.exposure
         if shares is None:
             shares = self.known.newcomers(self.now, self.policy.newcomer_days, self.policy.newcomer_share)
@@ -194,9 +195,6 @@ class _Decision:
             everything = everything[np.argsort(~self.focus[view.shop.categories[everything]], kind="stable")]
         for start in range(0, len(everything), _BLOCK):
             yield ASSORTMENT, _plain(everything[start : start + _BLOCK], Reason.IN_ASSORTMENT)
-
-    def _explains_wanted(self) -> bool:
-        return self.explain and self.wanted is not None
 
     def _possible(self) -> bool:
         """Take in what is worth most over those who may stand there; tell whether it fills the slate.
@@ -296,10 +294,11 @@ class _Decision:
         return self._weighed(ASSORTMENT, _plain(none, Reason.IN_ASSORTMENT), none, np.zeros(0, np.int64))
 
     def _chosen(self, pool: Pool, slot: Drawn) -> Chosen:
-        at = slot.at
-        place, row, worth = int(pool.places[at]), int(pool.options.row[at]), float(pool.options.worth[at])
-        score = worth if worth == worth else float(pool.scores[at])
-        return Chosen(place, score, REASONS[pool.reasons[at]], terms(self.view, place, row), slot.propensity)
+        part, at = pool.source(slot.at)
+        place, worth = int(part.places[at]), float(part.options.worth[at])
+        score = worth if worth == worth else float(part.scores[at])
+        offered = terms(self.view, place, int(part.options.row[at]))
+        return Chosen(place, score, REASONS[part.reasons[at]], offered, slot.propensity)
 
     def _named(self) -> dict[str, list[Refusal]]:
         places = list(self.refused)

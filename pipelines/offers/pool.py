@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -30,26 +31,59 @@ class Part:
     first: npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pool:
     """All that could be shown, the best first: shapes (n,).
 
     Attributes:
         places: positions in the shop.
         levels: indices into `names`.
-        names: the levels.
-        scores, reasons: as the candidate's list tells them.
-        options: what may be done with each, and what it is worth.
         goods: what the slate's rules know of each.
+        parts: where they came from, level by level.
+        order: of each the position in the parts, one after another.
     """
 
     places: npt.NDArray[np.int32]
     levels: npt.NDArray[np.int64]
-    names: tuple[str, ...]
-    scores: npt.NDArray[np.float32]
-    reasons: npt.NDArray[np.uint8]
-    options: Options
     goods: Goods
+    parts: tuple[Part, ...]
+    order: npt.NDArray[np.int64]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The levels."""
+        return tuple(part.level for part in self.parts)
+
+    def source(self, at: int) -> tuple[Part, int]:
+        """The part that a candidate came from, and its position there."""
+        level = int(self.levels[at])
+        return self.parts[level], int(self.order[at]) - sum(len(part.places) for part in self.parts[:level])
+
+    @property
+    def scores(self) -> npt.NDArray[np.float32]:
+        """As the candidate's list tells them."""
+        return np.concatenate([part.scores for part in self.parts])[self.order]
+
+    @property
+    def reasons(self) -> npt.NDArray[np.uint8]:
+        """As the candidate's list tells them."""
+        return np.concatenate([part.reasons for part in self.parts])[self.order]
+
+    @cached_property
+    def options(self) -> Options:
+        """What may be done with each, and what it is worth: for explanations, no slate needs it as a whole."""
+        order, found = self.order, [part.options for part in self.parts]
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        starts = np.cumsum([0, *(len(part.places) for part in self.parts)])
+        return Options(
+            np.concatenate([one.worth for one in found])[order],
+            np.concatenate([one.row for one in found])[order],
+            np.concatenate([one.plain for one in found])[order],
+            place[np.concatenate([one.at + start for one, start in zip(found, starts, strict=False)])],
+            np.concatenate([one.rows for one in found]),
+            np.concatenate([one.worths for one in found]),
+        )
 
 
 def joined(shop: ShopReads, parts: Sequence[Part], paths: npt.NDArray[np.int32], shares: Mapping[int, float]) -> Pool:
@@ -70,35 +104,17 @@ def joined(shop: ShopReads, parts: Sequence[Part], paths: npt.NDArray[np.int32],
     # What loses money last; the placement's own goods before others; level by level; what is of known worth first.
     group = (((value < 0) * 2 + ~first) * (len(parts) + 1) + levels) * 2 + ~told
     order = np.lexsort((-value, group))  # stable: what is alike stays in the order of its list
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
-    starts = np.cumsum([0, *sizes])
-    makers = shop.makers[places[order]]
+    places = places[order]
+    makers = shop.makers[places]
     goods = Goods(
         group[order],
         value[order],
         makers,
-        shop.brands[places[order]],
-        paths[:, shop.categories[places[order]]],
+        shop.brands[places],
+        paths[:, shop.categories[places]],
         _rights(makers, shares),
     )
-    found = [part.options for part in parts]
-    return Pool(
-        places[order],
-        levels[order],
-        tuple(part.level for part in parts),
-        np.concatenate([part.scores for part in parts])[order],
-        np.concatenate([part.reasons for part in parts])[order],
-        Options(
-            np.concatenate([one.worth for one in found])[order],
-            np.concatenate([one.row for one in found])[order],
-            np.concatenate([one.plain for one in found])[order],
-            place[np.concatenate([one.at + start for one, start in zip(found, starts, strict=False)])],
-            np.concatenate([one.rows for one in found]),
-            np.concatenate([one.worths for one in found]),
-        ),
-        goods,
-    )
+    return Pool(places, levels[order], goods, tuple(parts), order)
 
 
 def _rights(makers: npt.NDArray[np.int32], shares: Mapping[int, float]) -> npt.NDArray[np.float64]:

@@ -94,19 +94,18 @@ def fill(
     """
     total = len(goods)
     left = np.ones(total, bool)
-    loss, likeness = policy.diversity / _ALL * np.abs(goods.value), np.zeros(total, np.int8)
+    value = goods.value.copy()  # less what likeness takes; -inf: it is not there any more
+    loss, likeness = policy.diversity / _ALL * np.abs(value), np.zeros(total, np.int8)
     edges = [0, *(np.flatnonzero(goods.group[1:] != goods.group[:-1]) + 1).tolist(), total] if total else [0]
     group, held, promised = 0, dict[int, int](), bool(goods.newcomers.any())
     exploring, sum_to = policy.exploration, min(policy.newcomers_most, 1.0 - policy.exploration)
     found: list[Drawn] = []
     for number, (first, second) in enumerate(chance[: count if given is None else len(given)].tolist()):
-        while group + 1 < len(edges) and not left[edges[group] : edges[group + 1]].any():
+        while group + 1 < len(edges) and value[edges[group] : edges[group + 1]].max() == -np.inf:
             group += 1
         if group + 1 >= len(edges):
             break
-        part = slice(edges[group], edges[group + 1])
-        marginal = np.where(left[part], goods.value[part] - loss[part] * likeness[part], -np.inf)
-        best = edges[group] + int(marginal.argmax())
+        best = edges[group] + int(value[edges[group] : edges[group + 1]].argmax())
         at, could = best, left.copy()
         rights = float(goods.newcomers @ left) if promised else 0.0
         fresh = min(rights, sum_to)
@@ -135,6 +134,8 @@ def fill(
                 left &= goods.makers != maker
         if policy.diversity:
             np.maximum(likeness, like(goods, at), out=likeness)
+            np.subtract(goods.value, loss * likeness, out=value)
+        np.putmask(value, ~left, -np.inf)
     return found
 
 

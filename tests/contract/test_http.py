@@ -226,3 +226,16 @@ def test_health_says_what_is_served_and_metrics_hold_no_id(client: httpx.Client)
     assert "facings_recommend_seconds_bucket" in metrics
     assert "shopper-07" not in metrics and "item-" not in metrics
     assert END.year == 2026
+
+
+def test_the_same_question_gets_the_same_slate_within_its_time(client: httpx.Client) -> None:
+    def told(**body: Any) -> list[tuple[str, float]]:
+        items = client.post(ENTRANCE, json={"store_id": "s1", "count": 6, **body}).json()["items"]
+        return [(item["item_id"], item["propensity"]) for item in items]
+
+    for body in ({}, {"shopper_id": "shopper-03"}, {"screen_id": "entrance-1"}):
+        assert told(**body) == told(**body)
+    drawn = [propensity for number in range(40) for _, propensity in told(shopper_id=f"shopper-{number:02d}")]
+    assert 0.01 <= sum(propensity < 0.5 for propensity in drawn) / len(drawn) <= 0.15, (
+        "a twentieth of the slots explores"
+    )
