@@ -10,7 +10,8 @@ from typing import Any
 
 from configs.clock import Clock
 from configs.settings import Settings
-from pipelines.offers.budgets.pacer import Pacer
+from pipelines.offers.budgets.pacer import Pacer, spent_offers
+from pipelines.offers.budgets.pacing import OfferRefusal
 from pipelines.offers.claims import Claim, Claims
 from pipelines.offers.decide import POLICY_VERSION, Ask, Chosen, decide
 from pipelines.offers.explore import seed_of
@@ -96,6 +97,11 @@ class Answering:
         self.pacer.note(slate, now)
         if explain:
             answer["refused"] = [{"item_id": item, "codes": codes} for item, codes in slate.refused.items()]
+            names = {chosen.place: item for chosen, item in zip(slate.items, item_ids, strict=True)}
+            answer["refused_offers"] = [
+                {"item_id": names[place], "offer_id": offer, "codes": [OfferRefusal.BUDGET_SPENT]}
+                for place, offer in spent_offers(view.shop, slate, ask.store_id, now)
+            ]
         seconds = time.perf_counter() - started
         answer["took_ms"] = round(seconds * 1000, 3)
         SECONDS.observe(seconds)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from identity.match import Status
 from models.reasons import Reason
+from pipelines.offers.budgets.pacing import OfferRefusal
 from pipelines.offers.decide import fallbacks
 from pipelines.offers.eligibility import Placement, Refusal
 
@@ -55,6 +56,14 @@ class RefusedItem(BaseModel):
     codes: list[Refusal]
 
 
+class RefusedOffer(BaseModel):
+    """A running offer that an item of the slate does not have, and why."""
+
+    item_id: str
+    offer_id: str
+    codes: list[OfferRefusal]
+
+
 class _Decided(BaseModel):
     recommendation_id: str
     model_version: str = Field(description="of the champion; `none` before the first one was published")
@@ -70,10 +79,11 @@ class _Decided(BaseModel):
 
 
 class RecommendAnswer(_Decided):
-    """A slate, best first. `refused` only where `explain` was asked for."""
+    """A slate, best first. `refused` and `refused_offers` only where `explain` was asked for."""
 
     items: list[RecommendedItem]
     refused: list[RefusedItem] | None = None
+    refused_offers: list[RefusedOffer] | None = None
 
 
 class ScreenSlate(_Decided):

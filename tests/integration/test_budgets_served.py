@@ -47,7 +47,8 @@ def sale(pieces: float, name: str = "sale-1", **more: Any) -> dict[str, Any]:
 
 def milk(client: httpx.Client) -> dict[str, Any]:
     answer = client.post(ENTRANCE, json={"store_id": "s1", "candidates": ["item-00"], "explain": True}).json()
-    return {**answer["items"][0]["offer"], "recommendation_id": answer["recommendation_id"]}
+    more = {"recommendation_id": answer["recommendation_id"], "refused": answer["refused_offers"]}
+    return {**answer["items"][0]["offer"], **more}
 
 
 def left(client: httpx.Client) -> float:
@@ -79,6 +80,8 @@ def test_offers_end_when_their_campaign_s_money_is_spent_also_after_a_restart(sh
         until(lambda: milk(client)["offer_id"] is None)
         after = milk(client)
         assert (after["price"], after["was"]) == (100, None) and left(client) <= 0
+        assert before["refused"] == []
+        assert after["refused"] == [{"item_id": "item-00", "offer_id": "milk-20", "codes": ["budget_spent"]}]
     log = open_decisions(shop.decisions_uri)
     assert all(replay(find_record(log, decided["recommendation_id"])).agrees for decided in (before, after))
     with served(shop) as base, httpx.Client(base_url=base) as client:

@@ -33,6 +33,7 @@ from pipelines.offers.budgets.pacing import (
 )
 from pipelines.offers.decide import Slate
 from pipelines.offers.value.odds import chance
+from pipelines.offers.view import ShopReads
 from state import budgets
 from state.engine import Engine
 
@@ -169,6 +170,20 @@ def commitments_of(slate: Slate) -> list[tuple[str, float, float]]:
             continue
         likely = _chance(slate, chosen.place, offer.discount or 0.0)
         found.append((offer.campaign_id, likely * money, likely * (1 - likely) * money * money))
+    return found
+
+
+def spent_offers(shop: ShopReads, slate: Slate, store_id: str | None, now: datetime) -> list[tuple[int, str]]:
+    """Running offers of what is on a slate that were refused as their campaign's money is spent: (place, offer)."""
+    spent = {name for name, price in slate.facts.shadow.items() if price == np.inf}
+    if not spent or not slate.items:
+        return []
+    places = np.array([chosen.place for chosen in slate.items], np.int32)
+    found = []
+    for at, row in zip(*shop.offers.running(places, now, store_id), strict=True):
+        offer = shop.offers.offer(int(row))
+        if offer.campaign_id in spent:
+            found.append((int(places[at]), offer.offer_id))
     return found
 
 

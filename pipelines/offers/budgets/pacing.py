@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
@@ -40,6 +41,12 @@ _QUIET = 0.05  # of the mean hour: no hour of the usual traffic is taken for les
 
 EVEN: tuple[float, ...] = (1.0,) * 24
 """The usual traffic by hour of the day (UTC) where nothing is known."""
+
+
+class OfferRefusal(StrEnum):
+    """Why an item is shown without an offer that runs."""
+
+    BUDGET_SPENT = "budget_spent"  # the campaign's money is spent, or may be by what is out
 
 
 @dataclass(frozen=True)
