@@ -272,7 +272,8 @@ class _Decision:
             first = self.focus[shop.categories[places]]
         elif self.ask.placement == CHECKOUT:
             prices = shop.prices[places]
-            first = (prices != UNKNOWN_PRICE) & (prices <= self.known.impulse(self.policy.impulse_share))
+            cheap = (prices != UNKNOWN_PRICE) & (prices <= self.known.impulse(self.policy.impulse_share))
+            first = cheap | told  # small goods are a guess at what sells there; where the odds tell it, they decide
         else:
             first = np.ones(len(places), bool)
         return Part(level, places, scores, reasons, found, value, told, first)
