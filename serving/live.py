@@ -24,6 +24,7 @@ from serving.metrics import LIVE_FAILED, LIVE_LATE, LIVE_SECONDS, LIVE_SHOPPERS
 _LOG = logging.getLogger("facings.serving")
 _KEPT = 10_000  # shoppers whose candidates are kept
 _WAITING = 64  # computations that may wait; more would be late anyway
+_FIRST_SECONDS = 10.0  # a server that starts waits so long for the events on the disk
 _AHEAD = 4  # where no more than so many shoppers did something at once, their candidates are made before anybody asks
 _Key = tuple[str, int, int]  # shopper, the view's fold-in, the version of what is known
 
@@ -46,15 +47,16 @@ class Live:
         self._ready: dict[str, tuple[_Key, Ranked | None]] = {}
         self._pending: dict[_Key, Future[None]] = {}
         self._submitting = threading.Lock()
-        self._woken, self._stopping = threading.Event(), False
+        self._woken, self._caught_up, self._stopping = threading.Event(), threading.Event(), False
         self._view: View | None = None
         self._since: float | None = None
         self._forgotten = 0
         self._thread = threading.Thread(target=self._follow, name="live", daemon=True)
 
     def start(self) -> None:
-        """Read what is on the disk and follow it."""
+        """Read what is on the disk, so that the rules know it from the first request on, and follow it."""
         self._thread.start()
+        self._caught_up.wait(_FIRST_SECONDS)
 
     def stop(self) -> None:
         """End."""
@@ -179,6 +181,7 @@ class Live:
         )
 
     def _current(self, changed: set[str]) -> None:
+        self._caught_up.set()
         since, self._since = self._since, None
         if since is not None and changed:
             LIVE_SECONDS.observe(time.monotonic() - since)
@@ -191,5 +194,6 @@ class Live:
                 self._begun(self._view, shopper)
 
     def _failed(self, error: Exception) -> None:
+        self._caught_up.set()
         LIVE_FAILED.inc()
         _LOG.error("Newest events could not be read: %s", type(error).__name__)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from weakref import ref
 
 import numpy as np
 
@@ -129,10 +130,13 @@ def _of_shopper(
 def _placed(
     shop: Shop, recent: Recent, policy: PolicySettings
 ) -> tuple[list[tuple[int, bool, int, bool]], set[tuple[int, int]]]:
-    """The newest events in terms of the shop, kept with them: (position, returned, until, lasts), and showings."""
+    """The newest events in terms of the shop, kept with them: (position, returned, until, lasts), and showings.
+
+    The shop is held weakly: whoever is not asked for would else keep files that nobody serves any more.
+    """
     kept = recent.noted.get(_NOTED)
-    if kept is None or kept[0] is not shop or kept[1] != policy:
-        kept = shop, policy, _purchases(shop, recent, policy), _showings(shop, recent)
+    if kept is None or kept[0]() is not shop or kept[1] is not policy:
+        kept = ref(shop), policy, _purchases(shop, recent, policy), _showings(shop, recent)
         recent.noted[_NOTED] = kept
     return kept[2], kept[3]
 

@@ -95,7 +95,7 @@ def test_what_was_bought_is_held_back_at_once_over_restarts_and_once_it_is_in_th
         assert codes(client, NEW, CHIPS) == ["not_due"], "a durable good, as the settings say"
         assert codes(client, "another", MILK) == codes(client, None, MILK) == []
     with served(shop) as base, httpx.Client(base_url=base) as client:
-        until(lambda: codes(client, NEW, MILK) != [])
+        assert codes(client, NEW, MILK), "from the first request on"
     waiting = waiting_events(open_engine(shop.state_uri))
     ingest_events(waiting, shop.paths, clock=FixedClock(END), settings=shop)
     mark_taken(open_engine(shop.state_uri), [row["event_id"] for row in waiting])
@@ -121,12 +121,12 @@ def test_an_item_is_shown_to_a_shopper_so_often_and_the_count_outlives_a_restart
         until(lambda: codes(client, NEW, MILK) == ["shown_often"])
         assert codes(client, "another", MILK) == codes(client, None, MILK) == []
     with served(shop) as base, httpx.Client(base_url=base) as client:
-        until(lambda: codes(client, NEW, MILK) == ["shown_often"])
+        assert codes(client, NEW, MILK) == ["shown_often"], "from the first request on"
     waiting = waiting_events(open_engine(shop.state_uri))
     ingest_events(waiting, shop.paths, clock=FixedClock(END), settings=shop)
     snapshot.refresh_shop(shop.paths, Lake(shop.paths), shop, now=END, progress=quiet)  # in the lake and waiting: once
     with served(shop) as base, httpx.Client(base_url=base) as client:
-        until(lambda: codes(client, NEW, MILK) == ["shown_often"])
+        assert codes(client, NEW, MILK) == ["shown_often"], "from the first request on"
     with served(shop, FixedClock(END + timedelta(days=2))) as base, httpx.Client(base_url=base) as client:
         time.sleep(0.3)
         assert codes(client, NEW, MILK) == []
