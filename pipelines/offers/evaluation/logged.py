@@ -23,6 +23,7 @@ from configs.policy import PolicySettings
 from configs.secrets import secret
 from configs.settings import Settings
 from pipelines import snapshot
+from pipelines.offers.decide import BEST_SELLERS
 from pipelines.offers.log.recorded import Record, RecordedShop, read_record
 from pipelines.offers.log.replay import parts_of
 from pipelines.offers.log.slots import LoggedSlot, slots
@@ -147,12 +148,9 @@ class _CannotTell(Exception):  # noqa: N818 - not an error: the decision is left
 
 
 def _again(record: Record, own: _Candidates | None, policy: PolicySettings | None) -> list[LoggedSlot]:
-    candidates: Ranked | None = None
-    if own is not None and record.ask.shopper_id is not None:
-        if record.asked.live:
-            raise _CannotTell("were made of live events, which another model's slates do not know")
-        candidates = own.of(record)
-    return slots(record, reads=_Held(record), own=candidates, policy=policy)
+    if own is not None and record.asked.live:
+        raise _CannotTell("were made of live events, which another model's slates do not know")
+    return slots(record, reads=_Held(record, own), policy=policy)
 
 
 @dataclass(frozen=True)
@@ -160,6 +158,7 @@ class _Held:
     """What a decision read; what is in question may not read more, for there is no telling what it would have seen."""
 
     record: Record
+    own: _Candidates | None
 
     @property
     def shop(self) -> ShopReads:
@@ -170,12 +169,29 @@ class _Held:
         return self.record.reads.model_version
 
     def candidates(self, shopper_id: str) -> Ranked:
-        return self.record.reads.candidates(shopper_id)
+        if self.own is None:
+            return self.record.reads.candidates(shopper_id)
+        return self.own.of(self.record, shopper_id)
 
     def popular(self, level: str, store_id: str | None) -> Ranked:
-        if level not in self.record.reads.lists:
+        held = self.record.reads.lists
+        if level in held:
+            return held[level]
+        if any(later in held for later in BEST_SELLERS[BEST_SELLERS.index(level) :]):
+            return NOBODY  # it was read before the later one, and there was nothing in it
+        return _Unread()
+
+
+class _Unread(Ranked):
+    """Best-sellers that were not read then: they may be passed by, but not looked into."""
+
+    def __init__(self) -> None:
+        pass
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("items", "scores", "reasons", "odds"):
             raise _CannotTell("need best-sellers that were not read then")
-        return self.record.reads.popular(level, store_id)
+        return super().__getattribute__(name)
 
 
 class _Candidates:
@@ -190,9 +206,9 @@ class _Candidates:
         self._names = {pseudonym(shopper, key): shopper for shopper in everybody}
         self._placed: tuple[list[str], npt.NDArray[np.int32]] | None = None
 
-    def of(self, record: Record) -> Ranked:
-        """A shopper's candidates; none where the model does not know them."""
-        shopper = self._names.get(record.ask.shopper_id or "")
+    def of(self, record: Record, digest: str) -> Ranked:
+        """The candidates of a shopper, by the keyed hash; none where the model does not know them."""
+        shopper = self._names.get(digest)
         if shopper is None:
             return NOBODY
         own = self._slates.candidates(shopper)
