@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,11 +18,12 @@ from models.base import Recommender
 from models.dataset import Dataset
 from models.registry import create
 from pipelines import snapshot
+from pipelines.forget_models import forget_in_tables
 from pipelines.offers.value.data import Events, ValueData, read_value_data
 from pipelines.offers.value.examples import examples
 from pipelines.offers.value.features import Known
 from pipelines.offers.value.job import train_value
-from pipelines.offers.value.kept import ODDS, ValueFacts, read_facts
+from pipelines.offers.value.kept import ODDS, Kept, ValueFacts, read_facts
 from pipelines.offers.value.odds import chance
 from pipelines.offers.view import open_view
 from pipelines.signals.ingest import ingest
@@ -156,6 +158,17 @@ def other_future(data: ValueData, cut: int) -> ValueData:
         draws=turned(data.draws, goods),
         interests=turned(data.interests, data.tags.shape[1]),
     )
+
+
+def test_a_forgotten_shopper_has_no_odds_and_the_others_keep_theirs(trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "value"
+    shutil.copytree(trained, folder)
+    before = pl.read_parquet(folder / ODDS)
+    gone, other = before["shopper_id"].unique().sort()[:2]
+    assert forget_in_tables(tmp_path, gone) == before.filter(pl.col("shopper_id") == gone).height > 0
+    kept = Kept.of(folder)
+    assert kept is not None and kept.of_shoppers([gone]).height == 0
+    assert kept.of_shoppers([other]).equals(before.filter(pl.col("shopper_id") == other))
 
 
 @pytest.mark.parametrize("kept", ["purchase", "nothing shown"])
