@@ -62,5 +62,5 @@ def _lines(told: dict[str, Any], currency: str) -> list[str]:
     if told["refused"]:
         codes = Counter(code for one in told["refused"] for code in one["codes"])
         lines.append("Refused: " + ", ".join(f"{count} {code}" for code, count in sorted(codes.items())) + ".")
-    saw = ", ".join(f"{one['candidates']} of the {one['level']}'s" for one in told["saw"])
+    saw = ", ".join(f"{one['candidates']} ({one['level']})" for one in told["saw"])
     return [*lines, f"It saw candidates: {saw}."]
