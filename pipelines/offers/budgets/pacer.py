@@ -109,10 +109,14 @@ class Pacer:
             budgets.drop_traffic(self._engine, now // DAY - _DAYS)
             self._profile = self._usual(now)
         self._beats += 1
+        campaigns = self._campaigns()
+        if not campaigns:
+            self._shadow = {}
+            return
         spent, committed = budgets.spent(self._engine), budgets.commitments(self._engine)
         known = {name: Price(**row) for name, row in budgets.prices(self._engine).items()}
         fresh = {}
-        for name, campaign in self._campaigns().items():
+        for name, campaign in campaigns.items():
             before, money = known.get(name, Price()), spent.get(name, 0)
             shown = (Committed(*row) for row in committed.get(name, ()))
             held = account(money, shown, now, self._hours, before=before.before if before.at else money)
