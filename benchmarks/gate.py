@@ -75,7 +75,7 @@ def policies(seeds: range) -> dict[str, object]:
 def equals(trials: int, large: int) -> dict[str, object]:
     """Like against like, on small towns and on larger ones, where the luck of training is seen better."""
     found = {}
-    for shoppers, count in ((420, trials), (1500, large)):
+    for shoppers, count in ((480, trials), (1500, large)):
         decisions = [
             decision
             for seed in range(1000, 1000 + count // PER_TOWN)

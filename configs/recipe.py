@@ -62,7 +62,7 @@ class ChecksRecipe(_Part):
     known_margin: float = Field(0.10, ge=0, lt=1, description="by how much the share of known features may fall")
     slower: float = Field(3.0, ge=1, description="how many times slower it may be than what it would take over from")
     cost: float = Field(
-        200.0, gt=0, description="what one shopper may always cost, in scorings of 10,000 items by 64 numbers"
+        200.0, gt=0, description="what one shopper may always cost, in scorings of the catalogue by 64 numbers"
     )  # fmt: skip
 
 

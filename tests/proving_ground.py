@@ -49,7 +49,7 @@ class Town:
     test: Test
 
 
-def make_town(seed: int, shoppers: int = 420, cold: int = 45) -> Town:
+def make_town(seed: int, shoppers: int = 480, cold: int = 100) -> Town:
     """Shoppers with favourites that change half way, so that counting recent purchases more is better.
 
     Of `shoppers`, the last `cold` come for the first time after the cut, and the first 40 no more after it.
@@ -59,7 +59,7 @@ def make_town(seed: int, shoppers: int = 420, cold: int = 45) -> Town:
     store = np.minimum(random.geometric(0.12, shoppers) - 1, STORES - 1)  # a few large neighbourhoods, many small
     maker = np.arange(ITEMS) // PER_MAKER
     of_taste = [np.flatnonzero(np.arange(ITEMS) % TASTES == one) for one in range(TASTES)]
-    shares = random.dirichlet(np.full(ITEMS, 0.7))
+    shares = random.dirichlet(np.full(ITEMS, 0.25))
     own = np.stack([
         np.stack([random.choice(of_taste[one], 8, replace=False) for one in taste]) for _ in range(2)
     ])  # fmt: skip
@@ -161,7 +161,7 @@ class Bench:
         return judge_one(kind, "challenger", references, {"challenger": ours, **self.found}, ground, seed=seed)
 
 
-RULES = GateRecipe(resamples=1000, checks=ChecksRecipe(cost=20.0))
+RULES = GateRecipe(resamples=1000, checks=ChecksRecipe(cost=80.0))
 Bad = Callable[[Bench], Evidence]
 BAD: dict[str, tuple[str, Bad]] = {}
 """Bad challengers by name: what must refuse them, and how they are made."""
@@ -412,7 +412,7 @@ class Slow(PersonalFrequency):
     """Thinks long about every list."""
 
     def _score(self, shopper_rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        until = time.perf_counter() + 0.015 * len(shopper_rows)
+        until = time.perf_counter() + 0.06 * len(shopper_rows)
         while time.perf_counter() < until:
             np.sort(self._filling())
         return super()._score(shopper_rows)

@@ -297,7 +297,7 @@ def _costs(own: Cost | None, old: Cost | None, ground: Ground) -> list[Check]:
         limit = max(bounds.cost, bounds.slower * (before or 0.0))
         against = "" if before is None else f", against {before:.2f}"
         sentence = (
-            f"{what} costs {units:.2f} scorings of 10,000 × 64 numbers{against}; at most {bounds.slower:g} times that, "
+            f"{what} costs {units:.2f} plain scorings of the catalogue{against}; at most {bounds.slower:g} times that, "
             f"or {bounds.cost:g}"
         )
         found.append(Check.of("cost", units <= limit, sentence))
