@@ -1,4 +1,4 @@
-"""A million decisions in random shops, each checked against the hard rules told once more, item by item.
+"""Decisions in random shops, a million unless told otherwise, each checked against the hard rules told once more.
 
 Run it: .venv/bin/python benchmarks/hard_rules.py --out benchmarks/results
 Shops, stocks, offers, campaigns, shoppers' purchases, caps, blocks, quiet periods, questions and settings are drawn so
@@ -92,7 +92,7 @@ def main() -> int:
             print(f"{done * BATCH:,} decisions, broken: {dict(total['broken'])}", file=sys.stderr)
             if arguments.out:
                 arguments.out.mkdir(parents=True, exist_ok=True)
-                path = arguments.out / f"hard-rules-{result['date']}.json"
+                path = arguments.out / f"hard_rules-{result['date']}.json"
                 write_atomic(path, json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
     return 1 if result["broken"] else 0
