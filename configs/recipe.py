@@ -57,7 +57,7 @@ class ChecksRecipe(_Part):
     )
     foreseen: float = Field(0.02, ge=0, le=1, description="by how much the share of shoppers foreseen whole may rise")
     flat: float = Field(0.5, ge=0, le=1, description="share of lists whose scores may all be alike")
-    drift: float = Field(0.3, gt=0, description="how far a refresh's scores may move, in standard deviations of them")
+    drift: float = Field(0.6, gt=0, description="how far a refresh's scores may move, in standard deviations of them")
     stale_days: float = Field(3.0, gt=0, description="how much older than the data what it learned from may be")
     known_margin: float = Field(0.10, ge=0, lt=1, description="by how much the share of known features may fall")
     slower: float = Field(3.0, ge=1, description="how many times slower it may be than what it would take over from")

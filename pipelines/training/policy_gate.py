@@ -64,8 +64,8 @@ def judge_model(log: pl.DataFrame, rules: GateRecipe) -> list[Check]:
     """Check a model's slates by a log of the champion's decisions, beside all that is measured of it.
 
     It has other evidence, and most logs are too short to bound what a model that shows other goods would have earned:
-    what they cannot tell is not judged. Where they can, a bound that reaches below the margin refuses when the whole
-    interval says loss.
+    what they cannot tell is not judged. It is refused where the whole interval lies below the margin. (A small loss
+    that is sure does not refuse: a model fit before the cut is tried with odds learned from what the other one showed.)
 
     Args:
         log: as for `judge_policy`; `slice` parts it.
@@ -87,7 +87,7 @@ def judge_model(log: pl.DataFrame, rules: GateRecipe) -> list[Check]:
     told += (
         f"; {gain.value:+.4g} a slot beside {found.logged.value:.4g} ({name}), from {gain.low:+.4g} to {gain.high:+.4g}"
     )
-    if gain.low < least and gain.high >= 0:
+    if gain.low < least <= gain.high:
         checks = [Check.unjudged("logged decisions", f"{told}; too wide to tell a loss of {rules.margin:.0%}")]
     else:
         checks = [Check.of("logged decisions", gain.low >= least, f"{told}, must reach {least:+.4g}")]
