@@ -326,7 +326,9 @@ def main() -> None:
         if not arguments.no_feast:
             port = free_port()
             feast = [str(Path(sys.executable).with_name("feast")), "-c", str(home / "features")]
-            with process([*feast, "serve", "--port", str(port), "--no-access-log", "--max-requests", "0"], home, port, "/health"):
+            with process(
+                [*feast, "serve", "--port", str(port), "--no-access-log", "--max-requests", "0"], home, port, "/health"
+            ):
                 theirs, rate, slow = measure(port, feast_request, arguments.seconds)
             result["feast_serve"] = {
                 "requests_per_second": round(theirs),
