@@ -40,7 +40,7 @@ JOINED = "joined.npy"
 OFFERS, OFFER_NAMES = "offers.npy", "offers.json"
 ITEM_IDS = "item_ids.json"
 _TABLES = ("cards", "index", "stock", "popular", "contents")
-_VERSION = 9
+_VERSION = 10
 _FROM_POLICY = {"sensitive_categories", "durable_categories", "bought_days", "due_share", "cap_days"}
 _RECENT_DAYS = 28
 _LIST = 200
@@ -122,7 +122,7 @@ def _items(lake: Lake, sold: pl.LazyFrame, settings: Settings, policy: PolicySet
     if held is not None:  # the newest prices are in doubt: the accepted ones, and none where none was accepted
         catalogue = catalogue.drop("price", "currency").join(held.lazy(), on="item_id", how="left")
     items = catalogue.join(sold, on="item_id", how="full", coalesce=True).sort("item_id").collect()
-    root = pl.col("category").str.split("/").list.first().str.strip_chars().str.to_lowercase()
+    root = pl.col("category").str.strip_chars(" /").str.split("/").list.first().str.strip_chars().str.to_lowercase()
 
     def below(roots: tuple[str, ...]) -> pl.Expr:
         return root.is_in([one.strip().lower() for one in roots]).fill_null(False)

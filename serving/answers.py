@@ -65,6 +65,9 @@ class Answering:
         if ask.shoppers:
             ask = replace(ask, shoppers=self.moment.personal(ask.shoppers), unsure=True)
         facts = self.moment.facts(view, ask.shopper_id, screen_id, now, possible=[who for who, _ in ask.shoppers])
+        quiet = facts.quiet_until is not None
+        if quiet or facts.holdout:
+            live = None
         who = ask.shopper_id or screen_id or ask.store_id or ""
         policy = self.moment.policy(facts)
         seed = seed_of(self.key, who, ask.placement, now, policy.seed_minutes)
@@ -74,7 +77,8 @@ class Answering:
         stocked = view.shop.stocked(ask.store_id) is not None
         cards = view.shop.cards([chosen.place for chosen in slate.items])
         item_ids = [card["item_id"] for card in cards]
-        links = self.links(Claim(recommendation_id, ask.shopper_id, ask.store_id, None, expires), item_ids)
+        named = None if quiet else ask.shopper_id  # who is greeted as another may take no list of theirs along
+        links = self.links(Claim(recommendation_id, named, ask.store_id, None, expires), item_ids)
         items = []
         for rank, (chosen, card, link) in enumerate(zip(slate.items, cards, links, strict=True), start=1):
             items.append(_item(rank, chosen, card, link) | {"rules_off": _rules_off(view, chosen.place)})

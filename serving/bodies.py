@@ -27,7 +27,8 @@ class PossibleShopper(_Body):
     """One of several people who may stand there."""
 
     shopper_id: Id
-    probability: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+    # Its bounds are checked with the sum of all (`check_probabilities`), whose sentence counts those that are wrong.
+    probability: Annotated[float, Field(allow_inf_nan=False, json_schema_extra={"minimum": 0, "maximum": 1})]
 
 
 class Context(BaseModel):

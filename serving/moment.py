@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from configs.policy import PolicySettings
 from features.live import EPOCH, micros
@@ -22,6 +24,16 @@ from state.quiet import keep_quiet, quiet_screens
 
 _LOG = logging.getLogger("facings.serving")
 _BLOCKS_SECONDS = 1.0
+
+
+class Rules(NamedTuple):
+    """What is kept from being shown: the number of the last block, and campaigns whose money is spent."""
+
+    blocks: int
+    spent: frozenset[str]
+
+
+NO_RULES = Rules(0, frozenset())
 
 
 class Moment:
@@ -49,6 +61,7 @@ class Moment:
         self._experiments, self._key, self._shadow = experiments, key, shadow
         self._policies: dict[tuple[tuple[str, str], ...], PolicySettings] = {}
         self._blocks = Blocks(engine, _BLOCKS_SECONDS, self._failed)
+        self._blocks.now()  # so that no request finds another one reading them for the first time
         self._quiet = quiet_screens(engine)
         self._writing = threading.Lock()
 
@@ -87,6 +100,11 @@ class Moment:
         )
         return replace(found, shadow=self._shadow())
 
+    def rules(self) -> Rules:
+        """What is kept from being shown now: for who shows a slate for longer than one moment."""
+        spent = (campaign for campaign, price in self._shadow().items() if price == math.inf)
+        return Rules(self._blocks.now().version, frozenset(spent))
+
     def policy(self, facts: Facts) -> PolicySettings:
         """The settings that decide, with what the shopper's variants of experiments change."""
         if not facts.variants:
@@ -101,12 +119,14 @@ class Moment:
         return None if screen_id is None else self._quiet.get(screen_id)
 
     def not_me(self, screen_id: str, now: datetime) -> datetime:
-        """Somebody at this screen said `not me`: return until when it is quiet there. Durable when this returns."""
+        """Somebody at this screen said `not me`: return until when it is quiet there.
+
+        It is quiet at once, and durable when this returns.
+        """
         until = micros(now + timedelta(minutes=self._policy.quiet_minutes))
         with self._writing:
-            until = max(until, self._quiet.get(screen_id, 0))
+            self._quiet[screen_id] = until = max(until, self._quiet.get(screen_id, 0))
             keep_quiet(self._engine, screen_id, until, micros(now))
-            self._quiet[screen_id] = until
         return EPOCH + timedelta(microseconds=until)
 
     @staticmethod

@@ -62,6 +62,11 @@ class Shortcut:
 
 
 def _ask(view: View, placement: Placement, body: RecommendBody) -> Ask:
+    possible = [(one.shopper_id, one.probability) for one in body.shoppers or ()]
+    try:
+        check_probabilities(possible)
+    except UsageError as error:
+        raise Problem(422, str(error), field="shoppers") from None
     store = body.store_id
     if body.screen_id is not None:
         screen = view.shop.screens.get(body.screen_id)
@@ -72,13 +77,8 @@ def _ask(view: View, placement: Placement, body: RecommendBody) -> Ask:
         raise Problem(422, "store_id is missing; say for which store, so that its stock counts.", field="store_id")
     if store is not None and view.shop.has_stores and store not in view.shop.stores:
         raise Problem(422, "store_id is not in the stores table; ingest it or leave it out.", field="store_id")
-    shopper, unsure, possible = body.shopper_id, False, list[tuple[str, float]]()
-    if body.shoppers:
-        possible = [(one.shopper_id, one.probability) for one in body.shoppers]
-        try:
-            check_probabilities(possible)
-        except UsageError as error:
-            raise Problem(422, str(error), field="shoppers") from None
+    shopper, unsure = body.shopper_id, False
+    if possible:
         sure = view.popular("chain", store).odds is None or max(chance for _, chance in possible) == 1
         if sure:  # without odds what is shown in doubt would be a guess: one of them is served, or nobody
             shopper, possible = probable(possible), []

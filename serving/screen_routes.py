@@ -66,12 +66,12 @@ def screen_routes(services: Services) -> APIRouter:
         body = await read_body(request, SightingBody)
         view = known(screen_id)  # it may have changed while the body came in
         decision, track = _recognise(services, view, screen_id, body)
+        await services.live.prepare(view, decision.shopper_id)
         if services.screens.quiet(screen_id):  # somebody said `not me`: for a while nobody is known here
             decision = Decision(Status.UNKNOWN)
         SIGHTINGS.labels(decision.status).inc()
         expires = None
         if decision.shopper_id is not None:
-            await services.live.prepare(view, decision.shopper_id)
             expires = services.screens.seen(screen_id, track, decision.shopper_id)
         else:
             services.screens.left(screen_id, track)

@@ -21,6 +21,7 @@ from pipelines.offers.decide import Ask
 from pipelines.offers.eligibility import PLACEMENTS, PRIVATE, Placement
 from serving.answers import Answering
 from serving.current import CurrentView
+from serving.moment import NO_RULES, Rules
 from serving.page_routes import qr_svg
 
 SLOTS = 6
@@ -33,7 +34,7 @@ _LOCAL_NOTE = "The code opens on this machine only."
 class Word:
     """What a screen shows: an event's kind, its slate, its JSON, until when, and when the first offer on it ends.
 
-    `live` tells what was known of the shopper (see `Live.version`).
+    `live` tells what was known of the shopper (see `Live.version`), `rules` what was kept from being shown.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Word:
     ends: datetime
     offers_end: datetime | None = None
     live: int | None = None
+    rules: Rules = NO_RULES
 
 
 @dataclass
@@ -94,10 +96,11 @@ class Screens:
 
     def not_me(self, screen_id: str) -> datetime:
         """Somebody is greeted as another: let all go, recognise nobody for a while, and return until when."""
-        until = self._answering.moment.not_me(screen_id, self._answering.clock.now())
-        self.screen(screen_id).present.clear()
-        self._settle(screen_id)
-        return until
+        try:
+            return self._answering.moment.not_me(screen_id, self._answering.clock.now())
+        finally:  # whether it could be written down or not
+            self.screen(screen_id).present.clear()
+            self._settle(screen_id)
 
     def quiet(self, screen_id: str) -> bool:
         """Whether nobody is recognised at this screen at present."""
@@ -115,9 +118,12 @@ class Screens:
         """What the screen shows now; nobody's slate where `personal` is false."""
         screen = self.screen(screen_id)
         now = self._answering.clock.now()
+        if personal and screen.personal is not None and not self._holds(screen.personal):
+            self._settle(screen_id)
         if screen.personal is not None and screen.personal.ends > now and personal:
             return screen.personal
-        if screen.idle is None or screen.view_version != self._current.version or screen.idle.ends <= now:
+        old = screen.idle is None or screen.view_version != self._current.version or screen.idle.ends <= now
+        if screen.idle is None or old or not self._holds(screen.idle):
             screen.idle = self._word(screen_id, None, now + timedelta(seconds=_IDLE_SECONDS))
             screen.view_version = self._current.version
         return screen.idle
@@ -166,11 +172,16 @@ class Screens:
         """The slate on the screen for longer; None: it is another shopper's, they did something, or an offer ended."""
         word = screen.personal
         live = self._answering.live.version(self._current.get(), shopper)
-        if word is not None and live not in (None, word.live):
+        if word is not None and (live not in (None, word.live) or not self._holds(word)):
             return None
         if word is None or shopper != screen.shopper or (word.offers_end is not None and word.offers_end <= now):
             return None
-        return self._dated(word.kind, word.slate, ends, word.offers_end, word.live)
+        return self._dated(word.kind, word.slate, ends, word.offers_end, word.live, word.rules)
+
+    def _holds(self, word: Word) -> bool:
+        """Whether nothing was blocked and no campaign's money was spent since this was decided."""
+        now = self._answering.moment.rules()
+        return now.blocks == word.rules.blocks and now.spent <= word.rules.spent
 
     def _tell(self, screen: Screen) -> None:
         screen.number += 1
@@ -183,7 +194,7 @@ class Screens:
         told = place.get("placement")
         placement: Placement = told if told in PLACEMENTS and told != PRIVATE else "entrance"  # everybody sees a screen
         store = place["store_id"]
-        live = self._answering.live.version(view, shopper)
+        live, rules = self._answering.live.version(view, shopper), self._answering.moment.rules()
         ask = Ask(placement, store, SLOTS, shopper, categories=view.shop.categories_of(screen_id))
         slate = self._answering.recommend(view, ask, for_page=True, screen_id=screen_id)
         link = self._link(slate, shopper, store)
@@ -197,16 +208,22 @@ class Screens:
         }
         offers = [item["offer"]["ends"] for item in slate["items"] if item["offer"]["ends"]]
         first = min(map(datetime.fromisoformat, offers), default=None)
-        return self._dated("idle" if shopper is None else "slate", slate, ends, first, live)
+        return self._dated("idle" if shopper is None else "slate", slate, ends, first, live, rules)
 
     def _link(self, slate: dict[str, Any], shopper: str | None, store: str) -> str:
         ends = self._answering.clock.now() + timedelta(minutes=self._answering.settings.claim_minutes)
         return self._answering.link(Claim(slate["recommendation_id"], shopper, store, None, ends))
 
     def _dated(
-        self, kind: str, slate: dict[str, Any], ends: datetime, offers_end: datetime | None, live: int | None
+        self,
+        kind: str,
+        slate: dict[str, Any],
+        ends: datetime,
+        offers_end: datetime | None,
+        live: int | None,
+        rules: Rules,
     ) -> Word:
         ends = ends if offers_end is None else min(ends, offers_end)
         dated = {**slate, "now": self._answering.clock.now().isoformat(), "expires_at": ends.isoformat()}
         etag = hashlib.sha256(f"{kind} {slate['recommendation_id']} {ends}".encode()).hexdigest()[:24]
-        return Word(kind, dated, orjson.dumps(dated), f'"{etag}"', ends, offers_end, live)
+        return Word(kind, dated, orjson.dumps(dated), f'"{etag}"', ends, offers_end, live, rules)

@@ -18,6 +18,7 @@ from pipelines.shop_snapshot import CHAIN, Shop
 from pipelines.slates_snapshot import MODEL, Slates
 
 NO_MODEL = "none"
+_MOST_PLACES = 20_000
 
 
 class ShopReads(Protocol):
@@ -154,9 +155,13 @@ class View:
         if self.slates is None:
             return self.shop.popular(level, store_id)
         key = level if level == CHAIN else f"{level}:{store_id}"
-        if key not in self._places:
-            self._places[key] = _with_odds(self.shop.popular(level, store_id), self.slates.place(key), self.to_shop)
-        return self._places[key]
+        found = self._places.get(key)
+        if found is None:
+            found = _with_odds(self.shop.popular(level, store_id), self.slates.place(key), self.to_shop)
+            if len(self._places) >= _MOST_PLACES:  # where no stores were ingested, callers may name any
+                self._places.clear()
+            self._places[key] = found
+        return found
 
     def weighed(self, shopper_id: str, live: Ranked) -> Ranked:
         """Candidates made of a shopper's newest events, with the odds that the shopper's kept candidates have.

@@ -18,6 +18,7 @@ EVENT_TYPES = (
 REFUSED = "_refused"
 # Columns that the lake or its readers add; a table may not bring them.
 RESERVED = frozenset({"ingested_at", "_row", "_key_high", "_key_low", REFUSED})
+MAX_NUMBER = 1e15  # of any column: what is more is a slip, and money in minor units must fit into 64 bits
 # What may stand beside the tables and is none: the planted effects of a simulated town.
 BESIDE = frozenset({"truth.json"})
 

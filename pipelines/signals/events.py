@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pipelines.signals.contract import RESERVED, TABLES, Column, unknown_reason
+from pipelines.signals.contract import MAX_NUMBER, RESERVED, TABLES, Column, unknown_reason
 
 _TABLE = TABLES["interactions"]
 _COLUMNS = {column.name: column for column in _TABLE.columns}
@@ -113,7 +113,7 @@ def _text(name: str, value: Any) -> str:
 def _number(column: Column, value: Any) -> float | int:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _BadValueError(f"{column.name} is not a number")
-    if abs(value) > 1e15 or not math.isfinite(value):
+    if abs(value) > MAX_NUMBER or not math.isfinite(value):
         raise _BadValueError(f"{column.name} is not a finite number")
     if column.low is not None and value < column.low:
         raise _BadValueError(f"{column.name} is less than {column.low:g}")

@@ -8,7 +8,7 @@ from functools import cache
 import pandera.polars as pa
 import polars as pl
 
-from pipelines.signals.contract import TABLES, Column
+from pipelines.signals.contract import MAX_NUMBER, TABLES, Column
 from pipelines.signals.lake import polars_type
 
 ROW = "_row"
@@ -63,7 +63,7 @@ def _column(column: Column) -> pa.Column:
             _check(pl.col(column.name).str.contains(column.pattern), f"{column.name} is not written as expected")
         )
     if column.kind == "number":
-        checks.append(_check(pl.col(column.name).is_finite(), f"{column.name} is not a finite number"))
+        checks.append(_check(pl.col(column.name).abs() <= MAX_NUMBER, f"{column.name} is not a finite number"))
     if column.low is not None:
         checks.append(_check(~(pl.col(column.name) < column.low), f"{column.name} is less than {column.low:g}"))
     if column.high is not None:

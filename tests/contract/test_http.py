@@ -99,6 +99,18 @@ def test_several_possible_shoppers_count_only_when_one_is_probable(client: httpx
     assert {item["reason"] for item in ask(0.5, 0.5)["items"]} == {"popular_in_neighbourhood"}
 
 
+@pytest.mark.parametrize(
+    ("chances", "sentence"),
+    [((1.5, -0.1, 0.2), "2 of 3 shoppers have"), ((0.6, 0.6), "of 2 shoppers sum to 1.200"), ((0, 2), "1 of 2")],
+)
+def test_weights_that_are_no_probabilities_are_counted(
+    client: httpx.Client, chances: tuple[float, ...], sentence: str
+) -> None:
+    shoppers = [{"shopper_id": str(number), "probability": chance} for number, chance in enumerate(chances)]
+    told = client.post(ENTRANCE, json={"store_id": "s1", "shoppers": shoppers})
+    assert told.status_code == 422 and told.json()["field"] == "shoppers" and sentence in told.json()["detail"]
+
+
 def test_an_aisle_s_own_categories_go_first(client: httpx.Client) -> None:
     body = {"shopper_id": "shopper-00", "store_id": "s1", "count": 4, "context": {"categories": ["snacks"], "rain": 1}}
     items = client.post("/v1/placements/aisle:recommend", json=body).json()["items"]
@@ -152,7 +164,7 @@ def test_events_are_taken_once_and_bad_ones_are_named(client: httpx.Client) -> N
         ("POST", ENTRANCE, {"store_id": "nowhere"}, 422, "store_id"),
         ("POST", ENTRANCE, {"screen_id": "nowhere"}, 422, "screen_id"),
         ("POST", ENTRANCE, {"cuont": 3}, 422, "cuont"),
-        ("POST", ENTRANCE, {"shoppers": [{"shopper_id": "a", "probability": 2}]}, 422, "shoppers.0.probability"),
+        ("POST", ENTRANCE, {"shoppers": [{"shopper_id": "a", "probability": 2}]}, 422, "shoppers"),
         ("POST", ENTRANCE, {"shopper_id": "a", "shoppers": []}, 422, None),
         ("POST", ENTRANCE, ["not", "an", "object"], 422, None),
         ("POST", "/v1/placements/ceiling:recommend", {}, 404, "placement"),

@@ -86,6 +86,9 @@ def test_offers_end_when_their_campaign_s_money_is_spent_also_after_a_restart(sh
     assert all(replay(find_record(log, decided["recommendation_id"])).agrees for decided in (before, after))
     with served(shop) as base, httpx.Client(base_url=base) as client:
         assert milk(client)["offer_id"] is None, "from the first answer on"
+        slips = [sale(1e15, f"slip-{number}", item_id="item-58", price=0) for number in range(8)]
+        assert client.post("/v1/events:batch", json={"events": slips}).json()["accepted"] == 8
+        assert budgets.spent(engine)["spring"] < 2**53, "a slip of the pen is no number that breaks the sums"
 
 
 def test_what_is_ingested_counts_once_whether_it_came_over_http_or_in_a_file(shop: Settings, tmp_path: Path) -> None:

@@ -15,12 +15,14 @@ import pytest
 
 from configs.clock import FixedClock
 from configs.policy import load_policy
+from configs.secrets import secret
 from configs.settings import Settings
 from identity.template import MODEL, unit
 from identity.vault import Enrolled, Vault
 from pipelines import snapshot
 from pipelines.faces import open_consents
 from pipelines.forget import forget
+from pipelines.offers.claims import Claims
 from pipelines.offers.gather import facts_of
 from pipelines.offers.view import open_view
 from pipelines.shop_snapshot import Shop
@@ -188,6 +190,71 @@ def test_not_me_greets_nobody_there_for_a_while_and_keeps_nothing_of_who(shop: S
         assert seen(client) == ("unknown", False), "over a restart"
         clock.moment = END + timedelta(minutes=10)
         assert seen(client) == ("known", True) and why(client) != "quiet"
+
+
+def test_a_slate_that_stays_on_a_screen_lets_go_of_what_is_blocked_or_spent(shop: Settings) -> None:
+    vector = unit(np.random.default_rng(1).normal(size=128))
+    open_consents(shop).give("shopper-00", at=END)
+    Vault(shop.paths).put(Enrolled("shopper-00", vector[None, :], END))
+    body = {"track_id": "t", "embedding": vector.tolist(), "model": MODEL, "quality": 0.9, "liveness": None}
+    engine = open_engine(shop.state_uri)
+
+    def shown(client: httpx.Client) -> list[str]:
+        return [item["item_id"] for item in client.get(f"{SCREEN}/offers").json()["items"]]
+
+    with served(shop) as base, httpx.Client(base_url=base) as client:  # its clock stands still: no slate ends by itself
+        for personal in (False, True):
+            if personal:
+                assert client.post(f"{SCREEN}/sightings", json=body).json()["status"] == "known"
+            assert client.get(f"{SCREEN}/offers").json()["personal"] is personal
+            first = shown(client)
+            assert shown(client) == first
+            block(engine, "item", first[:1], reason="recalled", at=END)
+            until(lambda gone=first[0]: gone not in shown(client))  # type: ignore[misc]
+        assert client.post(f"{SCREEN}/sightings", json=body).json()["status"] == "known"
+        assert first[0] not in shown(client)
+
+
+def test_not_me_holds_where_it_cannot_be_written_down_and_codes_of_then_name_nobody(
+    shop: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vector = unit(np.random.default_rng(1).normal(size=128))
+    open_consents(shop).give("shopper-00", at=END)
+    Vault(shop.paths).put(Enrolled("shopper-00", vector[None, :], END))
+    body = {"track_id": "t", "embedding": vector.tolist(), "model": MODEL, "quality": 0.9, "liveness": None}
+    claims = Claims(secret(shop.paths, "claims"))
+
+    def named(client: httpx.Client) -> set[str | None]:
+        ask = {"shopper_id": "shopper-00", "screen_id": "entrance-1"}
+        items = client.post("/v1/placements/entrance:recommend", json=ask).json()["items"]
+        opened = [claims.open(item["claim_url"].rpartition("/")[2]) for item in items]
+        return {claim.shopper_id for claim in opened if claim is not None}
+
+    def away(*_: object) -> None:
+        raise OSError
+
+    with served(shop) as base, httpx.Client(base_url=base) as client:
+        assert client.post(f"{SCREEN}/sightings", json=body).json()["status"] == "known"
+        assert named(client) == {"shopper-00"}
+        monkeypatch.setattr("serving.moment.keep_quiet", away)
+        assert client.post(f"{SCREEN}/not-me").status_code == 500
+        assert not client.get(f"{SCREEN}/offers").json()["personal"]
+        assert client.post(f"{SCREEN}/sightings", json=body).json()["status"] == "unknown"
+        assert named(client) == {None}
+
+
+def test_slips_in_the_items_table_neither_stop_the_shop_nor_lift_a_rule(tmp_path: Path) -> None:
+    folder = write_small_shop(tmp_path / "shop", purchases=50)
+    items = pl.read_csv(folder / "items.csv")
+    one = pl.col("item_id")
+    items.with_columns(
+        price=pl.when(one == CHIPS).then(1e17).otherwise("price"),
+        category=pl.when(one == MILK).then(pl.lit("/ Alcohol/Beer")).otherwise("category"),
+    ).write_csv(folder / "items.csv")
+    settings = ingest_shop(folder, tmp_path / "home")
+    with served(settings) as base, httpx.Client(base_url=base) as client:
+        assert codes(client, NEW, MILK) == ["sensitive"]
+        assert client.get("/health/ready").status_code == 200
 
 
 def days_between(rows: pl.DataFrame) -> list[float]:

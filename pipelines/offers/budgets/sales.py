@@ -20,6 +20,7 @@ from state.budgets import Sale, add_sales
 from state.engine import open_engine
 
 _BATCH = 10_000
+_MOST = 10**15  # minor units of one sale: what is more is a slip, and the sums must fit into 64 bits
 
 
 def sales_of(rows: Sequence[Mapping[str, Any]], shop: Shop, currency: str) -> list[Sale]:
@@ -90,4 +91,4 @@ def _of_lake(sold: pl.DataFrame, currency: str) -> Iterator[Sale]:
 
 
 def _taken(usual: int, paid: int, quantity: float | None) -> int:
-    return round(max(0, usual - paid) * max(0.0, 1.0 if quantity is None else float(quantity)))
+    return min(round(max(0, usual - paid) * max(0.0, 1.0 if quantity is None else float(quantity))), _MOST)
