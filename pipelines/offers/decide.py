@@ -139,6 +139,7 @@ class _Decision:
         self.wanted = None if ask.candidates is None else view.shop.positions(list(ask.candidates))
         self.focus = self.known.focus(ask.categories) if ask.categories else None
         self.seen = np.zeros(view.shop.size, bool)
+        self.told: npt.NDArray[np.bool_] | None = None  # the same, and what was only told of: that takes no place
         self.looked: list[Looked] = []
         self.parts: list[Part] = []
         self.refused: dict[int, list[Refusal]] = {}
@@ -232,19 +233,22 @@ class _Decision:
     def _take(self, level: str, ranked: Ranked, *, only_tell: bool) -> None:
         """Take a level's candidates in, or only what is refused of them."""
         self.looked.append(Looked(level, ranked))
-        places, keep = self._allowed(level, ranked.items)
+        places, keep = self._allowed(level, ranked.items, only_tell=only_tell)
         if len(places) and not only_tell:
             self.parts.append(self._weighed(level, ranked, places, keep))
 
     def _allowed(
-        self, level: str, candidates: npt.NDArray[np.int32]
+        self, level: str, candidates: npt.NDArray[np.int32], *, only_tell: bool = False
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
         """Candidates that are new and may be shown, and where they stood; refusals are noted."""
-        places, keep = _fresh(candidates, self.seen, self.wanted)
+        seen = self.seen
+        if only_tell:  # an explanation must not change what else may be shown
+            seen = self.told = self.seen.copy() if self.told is None else self.told
+        places, keep = _fresh(candidates, seen, self.wanted)
         if not len(places):
             return places, keep
         codes = refusals(self.view, places, self.setting)
-        self.seen[places] = True
+        seen[places] = True
         if self.explain and level not in (ASSORTMENT, NEWCOMERS):  # to name all that a shop has explains nothing
             _note(self.refused, places, codes)
         allowed = np.flatnonzero(~np.logical_or.reduce(list(codes.values())))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -34,6 +37,20 @@ def found_in(seed: int, decisions: int, *, explain: bool) -> set[str]:
 @given(seed=st.integers(0, 2**63), explain=st.booleans())
 def test_no_rule_is_broken_on_any_path_and_every_refusal_has_its_reasons(seed: int, explain: bool) -> None:
     assert found_in(seed, 50, explain=explain) == set()
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**63))
+def test_an_explanation_changes_nothing_of_what_is_explained(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    for _ in range(20):
+        reads = made_reads(draw, int(draw.integers(8, 40)))
+        ask, facts, policy = made_moment(draw, reads.shop.size)
+        facts = replace(facts, exposure={0: 0.3, 1: 0.1})  # of new makers items are taken in at the end
+        told: dict[str, Any] = {"facts": facts, "policy": policy, "seed": draw.bytes(16).hex()}
+        quiet, explained = (decide(reads, ask, NOW, explain=explain, **told) for explain in (False, True))
+        assert explained.items == quiet.items and explained.fallback == quiet.fallback
+        assert explained.pool.places.tolist() == quiet.pool.places.tolist()
 
 
 @pytest.mark.parametrize("code", CODES)
