@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse
 from configs.clock import Clock
 from configs.settings import Settings
 from pipelines.offers.decide import Ask
+from pipelines.offers.view import View
 from serving.page_routes import ListClosed, Pages, Place, page_routes
 from serving.problems import add_handlers
 from serving.recommend import Shortcut, recommending
@@ -115,7 +116,8 @@ def _open_list(services: Services, token: str) -> tuple[Mapping[str, Any], Place
         ask = Ask("phone", claim.store_id, 1, shopper, candidates=first)
         own = services.answering.recommend(view, ask, for_page=True)
         mine = [{**one, "recommendation_id": own["recommendation_id"]} for one in own["items"]]
-        answer["items"] = mine + answer["items"]
+        if mine:
+            answer["items"] = mine + _beside(view, claim.item_id, answer["items"], services.answering.moment.maker_cap)
     return (
         {
             **answer,
@@ -127,6 +129,13 @@ def _open_list(services: Services, token: str) -> tuple[Mapping[str, Any], Place
         },
         Place(_store_name(services, claim.store_id)),
     )
+
+
+def _beside(view: View, item_id: str, items: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """Those that may stand beside an item, so that no more than `most` of its maker are on the page."""
+    maker, *others = view.shop.makers[view.shop.positions([item_id, *(one["item_id"] for one in items)])].tolist()
+    same = [maker != -1 and other == maker for other in others]
+    return [one for at, one in enumerate(items) if not same[at] or sum(same[: at + 1]) < most]
 
 
 def _docs(schema: Mapping[str, Any]) -> str:

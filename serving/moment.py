@@ -58,6 +58,7 @@ class Moment:
         shadow: Callable[[], Mapping[str, float]],
     ) -> None:
         self._engine, self._policy, self._live = engine, policy, live
+        self.maker_cap = policy.maker_cap
         self._experiments, self._key, self._shadow = experiments, key, shadow
         self._policies: dict[tuple[tuple[str, str], ...], PolicySettings] = {}
         self._blocks = Blocks(engine, _BLOCKS_SECONDS, self._failed)

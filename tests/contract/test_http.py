@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -140,6 +142,17 @@ def test_the_screen_s_slate_has_an_etag_and_a_code_for_the_phone(client: httpx.C
     assert same.status_code == 304 and not same.content
     phone = client.get(httpx.URL(slate.phone_url).path)
     assert phone.status_code == 200 and "text/html" in phone.headers["content-type"]
+
+
+def test_a_phone_shows_the_item_of_its_code_first_and_no_more_than_two_of_a_maker(client: httpx.Client) -> None:
+    items = client.post(ENTRANCE, json={"store_id": "s1", "shopper_id": "shopper-00"}).json()["items"]
+    for one in items[:4]:
+        page = client.get(f"/c/{one['claim_url'].rpartition('/c/')[2]}").raise_for_status().text
+        told = re.search(r'<script[^>]*id="config"[^>]*>(.*?)</script>', page, re.S)
+        assert told
+        names = [item["item_id"] for item in json.loads(told[1])["list"]["items"]]
+        makers = [int(name.removeprefix("item-")) % 7 for name in names]
+        assert names[0] == one["item_id"] and len(names) > 6 and max(map(makers.count, makers)) <= 2
 
 
 def test_events_are_taken_once_and_bad_ones_are_named(client: httpx.Client) -> None:

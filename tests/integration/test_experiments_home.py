@@ -77,6 +77,10 @@ def test_from_the_assignment_to_the_stop(shop: Settings, monkeypatch: pytest.Mon
     stop(shop.paths, "x", "again", NOW + timedelta(days=1))
     assert stopped(shop.paths) == {"x": {"at": NOW.isoformat(), "why": "harm"}}
     assert Running(shop).current().experiments == {} and set(running.known.experiments) == {"x"}
+    whole = shop.paths.stopped_experiments.read_bytes()
+    shop.paths.stopped_experiments.write_bytes(whole[:-3])
+    assert Running(shop).current().experiments == {}, "damaged: nothing runs, and no answer fails"
+    shop.paths.stopped_experiments.write_bytes(whole)
     with served(shop, clock=FixedClock(NOW)) as base:
         body = {"store_id": "s1", "count": 3, "shopper_id": SHOPPERS[0]}
         httpx.post(f"{base}/v1/placements/phone:recommend", json=body).raise_for_status()

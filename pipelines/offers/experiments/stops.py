@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,7 @@ from configs.home import Home
 from configs.settings import Settings
 from state.files import exclusive, write_atomic
 
+_LOG = logging.getLogger("facings.experiments")
 _EVERY = 1.0
 
 
@@ -66,7 +68,11 @@ class Running:
             except FileNotFoundError:
                 seen = 0
             if seen != self._seen:
-                gone = stopped(self._home) if seen else {}
-                left = {name: one for name, one in self.known.experiments.items() if name not in gone}
+                try:
+                    gone = stopped(self._home) if seen else {}
+                    left = {name: one for name, one in self.known.experiments.items() if name not in gone}
+                except FacingsError as error:  # what was stopped for harm must not begin again, and answers go on
+                    _LOG.error("%s No experiment runs until then.", error)
+                    left = {}
                 self._now, self._seen = self.known.model_copy(update={"experiments": left}), seen
         return self._now
