@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 from itertools import accumulate
 
@@ -86,7 +86,7 @@ def loop_page(result: LoopResult) -> str:
             "What the product's training came to",
             ["before day", "outcome", "version", "seconds", "why"],
             [
-                [f"{one.day}", one.status, one.version or "–", f"{one.seconds:.0f}", " ".join(one.reasons[:1])]
+                [f"{one.day}", one.status, one.version or "–", f"{one.seconds:.0f}", _why(one.reasons)]
                 for one in result.trainings
             ],
         ),
@@ -100,6 +100,11 @@ def loop_page(result: LoopResult) -> str:
         ),
     ]
     return document("Closed loop (simulated)", parts)
+
+
+def _why(reasons: Sequence[str]) -> str:
+    """What did not hold; where all did, what decided."""
+    return "; ".join([reason for reason in reasons if reason.endswith("does not hold")] or reasons[:1])
 
 
 def _so_far(policy: PolicyFigures) -> list[tuple[float, float]]:

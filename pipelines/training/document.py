@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+_SENTENCE = 48  # a cell of so many characters is no figure
 # The policy makes it a fact that no page asks for anything outside itself.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 # Six colours with a contrast of at least 4.5 to the ground in either scheme; plots also tell series apart by dashes.
@@ -19,7 +20,7 @@ h2{margin-top:2.5rem}table{border-collapse:collapse;font-variant-numeric:tabular
 caption{text-align:left;color:var(--faint);padding:.3rem 0}td,th{padding:.25rem .6rem;text-align:right;
 white-space:nowrap}th[scope=row],thead th:first-child{text-align:left}thead{border-bottom:2px solid var(--line)}
 tbody tr:nth-child(even){background:var(--band)}tr.chosen{font-weight:700}.scroll{overflow-x:auto}
-.yes{color:var(--yes)}.no{color:var(--no)}.faint{color:var(--faint)}svg{max-width:100%;height:auto}
+td.words{text-align:left;white-space:normal;min-width:24rem}.yes{color:var(--yes)}.no{color:var(--no)}.faint{color:var(--faint)}svg{max-width:100%;height:auto}
 """
 # Rules of the plots, also embedded where a plot is a file of its own.
 PLOT_STYLE = (
@@ -54,13 +55,18 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, c
     tops = "".join(f"<th scope='col'>{_cell(name)}</th>" for name in head)
     lines = []
     for first, *others in rows:
-        cells = "".join(f"<td>{_cell(cell)}</td>" for cell in others)
+        cells = "".join(f"<td{_kind(cell)}>{_cell(cell)}</td>" for cell in others)
         mark = " class='chosen'" if first == chosen else ""
         lines.append(f"<tr{mark}><th scope='row'>{_cell(first)}</th>{cells}</tr>")
     return (
         f"<div class='scroll' role='region' tabindex='0' aria-label='{escape(caption, quote=True)}'><table>"
         f"<caption>{escape(caption)}</caption><thead><tr>{tops}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
+
+
+def _kind(text: str) -> str:
+    """Sentences are read from the left, over several lines."""
+    return " class='words'" if len(text) > _SENTENCE and not text.startswith("<") else ""
 
 
 def _cell(text: str) -> str:

@@ -45,10 +45,10 @@ def forest(title: str, rows: Sequence[Interval]) -> str:
             f"stroke-width='3'/><circle cx='{across(row.value):.1f}' cy='{y}' r='5'/></g>"
         )
     for value in (-reach / 1.1, 0.0, reach / 1.1):
-        place = min(max(across(value), _LABEL), _WIDTH - 24)
+        told = f"{value:+.4f}" if reach < 100 else f"{value:+,.0f}"
+        place = min(max(across(value), _LABEL), _WIDTH - 4 * len(told))
         drawn.append(
-            f"<text x='{place:.1f}' y='{height - 6}' text-anchor='middle' font-size='12' class='faint'>"
-            f"{value:+.4f}</text>"
+            f"<text x='{place:.1f}' y='{height - 6}' text-anchor='middle' font-size='12' class='faint'>{told}</text>"
         )
     return _svg(title, _WIDTH, height, drawn)
 
