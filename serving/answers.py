@@ -127,7 +127,7 @@ def _item(rank: int, chosen: Chosen, card: Mapping[str, Any], claim_url: str) ->
         "rank": rank,
         "score": round(chosen.score, 6),
         "reason": chosen.reason,
-        "propensity": round(chosen.propensity, 6),
+        "propensity": round(chosen.propensity, 12),
         "offer": _offer(chosen, card["currency"]),
         "title": card["title"],
         "image_url": card["image_url"],

@@ -1,6 +1,7 @@
 """What each screen shows: nobody's slate, or one known shopper's while they stand there; told to its open streams.
 
-Two known shoppers before one screen: nobody's slate. A list of one would tell the other what they buy.
+Two known shoppers before one screen: nobody's slate, without what no recognised person is shown. A list of one would
+tell the other what they buy.
 """
 
 from __future__ import annotations
@@ -49,9 +50,10 @@ class Word:
 
 @dataclass
 class Screen:
-    """One screen's state: who stands there until when, what it shows, and who listens."""
+    """One screen's state: who stands there until when, whether they are several, what it shows, and who listens."""
 
     present: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    several: bool = False
     shopper: str | None = None
     personal: Word | None = None
     idle: Word | None = None
@@ -154,6 +156,8 @@ class Screens:
         if screen.timer is not None:
             screen.timer.cancel()
             screen.timer = None
+        if screen.several != (len(shoppers) > 1):
+            screen.several, screen.idle = len(shoppers) > 1, None
         if not shoppers and screen.shopper is None:
             return
         if len(shoppers) == 1:
@@ -195,7 +199,8 @@ class Screens:
         placement: Placement = told if told in PLACEMENTS and told != PRIVATE else "entrance"  # everybody sees a screen
         store = place["store_id"]
         live, rules = self._answering.live.version(view, shopper), self._answering.moment.rules()
-        ask = Ask(placement, store, SLOTS, shopper, categories=view.shop.categories_of(screen_id))
+        several = shopper is None and self.screen(screen_id).several
+        ask = Ask(placement, store, SLOTS, shopper, several, categories=view.shop.categories_of(screen_id))
         slate = self._answering.recommend(view, ask, for_page=True, screen_id=screen_id)
         link = self._link(slate, shopper, store)
         slate |= {

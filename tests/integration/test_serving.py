@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import polars as pl
 import pytest
 
 from configs.clock import FixedClock
@@ -111,6 +112,28 @@ def test_a_stranger_changes_nothing_and_two_known_people_get_nobody_s_slate(shop
         assert not client.get(f"{SCREEN}/offers").json()["personal"]
         client.delete(f"{SCREEN}/sightings/b")
         assert client.get(f"{SCREEN}/offers").json()["personal"]
+
+
+def test_two_known_people_see_nothing_sensitive_as_one_would_not(tmp_path: Path) -> None:
+    folder = write_small_shop(tmp_path / "shop", purchases=300)
+    items = pl.read_csv(folder / "items.csv")
+    items.with_columns(sensitive=pl.col("category").str.starts_with("DAIRY")).write_csv(folder / "items.csv")
+    shop = ingest_shop(folder, tmp_path / "home")
+    publish_slates(shop)
+    faces = enrol(shop, "shopper-00", 1), enrol(shop, "shopper-01", 2)
+    with served(shop) as base, httpx.Client(base_url=base) as client:
+
+        def shown() -> tuple[bool, bool]:
+            slate = client.get(f"{SCREEN}/offers").json()
+            return slate["personal"], any(item["category"].startswith("DAIRY") for item in slate["items"])
+
+        assert shown() == (False, True), "to nobody in particular"
+        for track, face in enumerate(faces):
+            client.post(f"{SCREEN}/sightings", json=sighting(str(track), face))
+            assert shown() == (track == 0, False)
+        for track in range(2):
+            client.delete(f"{SCREEN}/sightings/{track}")
+        assert shown() == (False, True)
 
 
 def test_who_is_not_seen_any_more_has_left_and_a_reconnect_hears_only_the_present(shop: Settings) -> None:
