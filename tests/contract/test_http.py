@@ -99,6 +99,7 @@ def test_several_possible_shoppers_count_only_when_one_is_probable(client: httpx
     assert ask(0.9, 0.1)["fallback"] is None
     assert ask(0.5, 0.5)["fallback"] == "unsure:neighbourhood"
     assert {item["reason"] for item in ask(0.5, 0.5)["items"]} == {"popular_in_neighbourhood"}
+    assert ask(0.5, -0.1, 1.6)["detail"].startswith("2 of 3 shoppers have a probability that is not between 0 and 1")
 
 
 @pytest.mark.parametrize(

@@ -193,3 +193,25 @@ def test_a_larger_plan_is_within_a_thousandth_of_the_linear_program(slots: int, 
     assert plan.totals["dual_bound"] >= linear * (1 - 1e-9)
     assert linear * (1 - 1e-3) <= plan.totals["value"] <= linear * (1 + 1e-9)
     assert 1 - plan.totals["value"] / linear <= plan.totals["gap"] + 1e-9
+
+
+@pytest.mark.parametrize("seed", [8, 25, 58])
+def test_where_whole_offers_do_not_fit_the_integer_program_closes_the_gap(seed: int) -> None:
+    draws = np.random.default_rng(seed)
+    values = pd.DataFrame(
+        {
+            "shopper_id": [f"s{s}" for s in np.repeat(np.arange(300), 4)],
+            "offer_id": [f"o{o}" for o in np.tile(np.arange(4), 300)],
+            "item_id": [f"i{i}" for i in draws.integers(0, 12, 1200)],
+            "campaign_id": [f"c{c}" for c in draws.integers(0, 3, 1200)],
+            "value": draws.gamma(1, 2, 1200),
+            "cost": draws.gamma(1, 1, 1200),
+        }
+    )
+    budget = values.groupby("campaign_id")["cost"].sum() * draws.uniform(0.02, 0.3, 3)
+    campaigns = pd.DataFrame({"campaign_id": budget.index, "budget": budget.to_numpy(), "max_per_shopper": 1.0})
+    stock = pd.DataFrame({"item_id": [f"i{i}" for i in range(12)], "units": draws.integers(20, 200, 12) * 300 // 2000})
+    tables = values, campaigns, stock
+    plan = planned(tables, 2)
+    assert_holds(tables, 2, plan)
+    assert plan.totals["gap"] <= 1e-3, "of the bound that no plan exceeds"

@@ -187,7 +187,7 @@ def test_a_log_without_rows_columns_or_file_is_refused(tmp_path: Path) -> None:
         check_log(SMALL.drop("propensity", "reward"))
     with pytest.raises(FacingsError, match="model_logged without the other"):
         check_log(SMALL.drop("model_target"))
-    assert facings("evaluate-policy", tmp_path / "none.csv").code == 2
+    assert facings("evaluate-policy", tmp_path / "none.csv").code == 1
     (tmp_path / "log.parquet").write_text("no parquet")
     assert "cannot be read" in facings("evaluate-policy", tmp_path / "log.parquet").sentence
 

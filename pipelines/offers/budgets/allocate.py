@@ -18,6 +18,8 @@ _MARGIN = 100_000  # shoppers whose choice is open when a plan is brought within
 _LINEAR = 4_000  # of them for HiGHS
 _WHOLE = 100  # with so many at most, HiGHS is asked for the integer program as well
 _GAP = 1e-4  # a plan so close to its bound, relatively, is good enough: a tenth of what is promised
+_WIDE = 8e-4  # above it the integer program is asked in a larger plan too, for the shoppers that are most open
+_OPEN = (100, 400)  # how many of them, in turn; each is seconds of HiGHS
 _ROUNDS = 4
 _SAME = 1e-6  # a bound that falls by less is as low as it gets
 Options = npt.NDArray[np.int64]
@@ -71,9 +73,11 @@ def allocate(problem: Problem, *, seed: int = 0, progress: Callable[[str], None]
     if _gap(problem, best, dual) > _GAP:
         best = _polished(problem, at, best)
         progress(f"plan: worth {_value(problem, best):,.2f}, {_gap(problem, best, dual):.4%} below the bound at most")
-    if _gap(problem, best, dual) > _GAP and problem.shoppers <= _WHOLE:
-        integer = _improved(problem, at, best, _WHOLE, whole=True)
-        best = best if integer is None else integer[0]
+    small = problem.shoppers <= _WHOLE
+    for size in (_WHOLE,) if small else _OPEN:
+        if _gap(problem, best, dual) > (_GAP if small else _WIDE):
+            integer = _improved(problem, at, best, size, whole=True)
+            best = best if integer is None else integer[0]
     return Allocation(best, _value(problem, best), dual, at.prices)
 
 

@@ -27,13 +27,13 @@ def read_log(path: Path) -> pl.DataFrame:
         The columns of NEEDED, and of MODEL where there are such; ids are strings, all else Float64.
 
     Raises:
-        UsageError: the file is not there or of another kind.
-        FacingsError: it cannot be read, or `check_log` refuses it.
+        UsageError: the file is of another kind.
+        FacingsError: it is not there, cannot be read, or `check_log` refuses it.
     """
     if path.suffix not in {".csv", ".parquet"}:
         raise UsageError(f"{path} is no log: give a .parquet or .csv file.")
     if not path.is_file():
-        raise UsageError(f"There is no file {path}.")
+        raise FacingsError(f"There is no file {path}; give the log that `--log-out` wrote, or your own.")
     try:
         rows = pl.scan_csv(path, infer_schema=False) if path.suffix == ".csv" else pl.scan_parquet(path)
         known = rows.collect_schema().names()
