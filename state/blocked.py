@@ -49,16 +49,16 @@ def _note(engine: Engine, kind: Kind, ids: Iterable[str], reason: str | None, at
 
 
 def blocks_version(engine: Engine) -> int:
-    """The number of the last change; 0: there was none."""
+    """How many changes there were: not the last one's number, before which another may still be committed."""
     with engine.connect() as connection:
-        return int(connection.execute(select(func.max(_blocks.c.seq))).scalar() or 0)
+        return int(connection.execute(select(func.count()).select_from(_blocks)).scalar_one())
 
 
 def blocked_now(engine: Engine) -> Blocked:
     """What is blocked at present."""
     last = select(func.max(_blocks.c.seq)).group_by(_blocks.c.kind, _blocks.c.id)
     with engine.connect() as connection:
-        version = int(connection.execute(select(func.max(_blocks.c.seq))).scalar() or 0)
+        version = int(connection.execute(select(func.count()).select_from(_blocks)).scalar_one())
         query = select(_blocks.c.kind, _blocks.c.id).where(_blocks.c.seq.in_(last), _blocks.c.reason.is_not(None))
         rows = connection.execute(query).all()
     found = {kind: frozenset(str(row.id) for row in rows if row.kind == kind) for kind in ("item", "maker")}

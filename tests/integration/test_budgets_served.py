@@ -16,7 +16,10 @@ import pytest
 from configs.clock import FixedClock
 from configs.settings import Settings
 from pipelines import snapshot
+from pipelines.offers.budgets.pacer import Pacer
+from pipelines.offers.decide import Ask, Slate, decide
 from pipelines.offers.log.replay import find_record, replay
+from pipelines.offers.view import open_view
 from pipelines.signals.ingest import ingest
 from pipelines.signals.lake import Lake
 from pipelines.training.intake import take_in
@@ -89,6 +92,21 @@ def test_offers_end_when_their_campaign_s_money_is_spent_also_after_a_restart(sh
         slips = [sale(1e15, f"slip-{number}", item_id="item-58", price=0) for number in range(8)]
         assert client.post("/v1/events:batch", json={"events": slips}).json()["accepted"] == 8
         assert budgets.spent(engine)["spring"] < 2**53, "a slip of the pen is no number that breaks the sums"
+
+
+def test_while_the_database_is_locked_what_waits_is_small_and_none_is_lost(shop: Settings) -> None:
+    engine, view = open_engine(shop.state_uri), open_view(shop.paths)
+    assert view is not None
+    slate = decide(view, Ask("entrance", "s1", 1, candidates=["item-00"]), END)
+    pacer = Pacer(engine, FixedClock(END), dict, redeem_hours=4, told=lambda *_: None)
+    for _ in range(1_500):
+        pacer.note(slate, END)
+    assert sum(isinstance(one, Slate) for _, one in [pacer._slates.get() for _ in range(1_500)]) == 1_000
+    for _ in range(1_500):
+        pacer.note(slate, END)
+    pacer.beat()
+    view.close()
+    assert sum(offers for _, offers, *_ in budgets.commitments(engine)["spring"]) == 1_500
 
 
 def test_what_is_ingested_counts_once_whether_it_came_over_http_or_in_a_file(shop: Settings, tmp_path: Path) -> None:

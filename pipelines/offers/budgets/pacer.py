@@ -40,11 +40,13 @@ from state.engine import Engine
 _LOG = logging.getLogger("facings.serving")
 _BEAT_SECONDS = 0.5
 _WAITING = 100_000  # slates that may wait to be noted
+_WHOLE = 1_000  # with more of them the database is locked, and they wait without their candidates: these fill memory
 _UNKNOWN_CHANCE = 0.05  # that a shown offer is redeemed where no odds tell; what is redeemed corrects it
 _DUE = 8  # times the mean time to a sale: then a commitment is due but for one part in 3,000
 _DAYS = 28  # of traffic that count as usual
 _FEW = 500  # slates on earlier days: fewer say nothing of the hours
 _HOUSEKEEPING = 600  # beats
+_Commitment = tuple[str, float, float]
 
 
 class Pacer:
@@ -70,7 +72,7 @@ class Pacer:
         self._engine, self._clock, self._campaigns = engine, clock, campaigns
         self._hours, self._told = redeem_hours, told
         self._shadow: dict[str, float] = {}
-        self._slates: queue.SimpleQueue[tuple[int, Slate]] = queue.SimpleQueue()
+        self._slates: queue.SimpleQueue[tuple[int, Slate | list[_Commitment]]] = queue.SimpleQueue()
         self._unwritten: tuple[dict[tuple[str, int], tuple[int, float, float]], dict[tuple[int, int], int]] = ({}, {})
         self._beats = 0
         self._profile: Sequence[float] = EVEN
@@ -83,8 +85,9 @@ class Pacer:
 
     def note(self, slate: Slate, now: datetime) -> None:
         """Take down what a slate commits; returns at once."""
-        if self._slates.qsize() < _WAITING:
-            self._slates.put((micros(now), slate))
+        waiting = self._slates.qsize()
+        if waiting < _WAITING:
+            self._slates.put((micros(now), slate if waiting < _WHOLE else commitments_of(slate)))
 
     def start(self) -> None:
         """Read the prices, and begin to follow the money."""
@@ -138,7 +141,7 @@ class Pacer:
                 return
             hour = at // DAY, at % DAY // HOUR
             slates[hour] = slates.get(hour, 0) + 1
-            for campaign, money, variance in commitments_of(slate):
+            for campaign, money, variance in commitments_of(slate) if isinstance(slate, Slate) else slate:
                 key = campaign, at // BUCKET * BUCKET
                 held = rows.get(key, (0, 0.0, 0.0))
                 rows[key] = held[0] + 1, held[1] + money, held[2] + variance
@@ -162,7 +165,7 @@ class Pacer:
             _LOG.error("Budgets cannot be followed now (%s); the last prices hold.", type(error).__name__)
 
 
-def commitments_of(slate: Slate) -> list[tuple[str, float, float]]:
+def commitments_of(slate: Slate) -> list[_Commitment]:
     """What a slate's offers may take: (campaign, expected money, variance), minor units."""
     found = []
     for chosen in slate.items:
