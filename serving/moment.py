@@ -67,9 +67,9 @@ class Moment:
         self._writing = threading.Lock()
 
     def personal(self, shoppers: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
-        """Those of them who may get personal offers."""
+        """The same, those of the holdout with probability 0: nothing is for them, and what is held back stays so."""
         share = self._policy.holdout
-        return [one for one in shoppers if not in_holdout(pseudonym(one[0], self._key), share)]
+        return [(who, 0.0 if in_holdout(pseudonym(who, self._key), share) else chance) for who, chance in shoppers]
 
     def facts(
         self,

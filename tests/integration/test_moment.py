@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -14,7 +15,7 @@ import polars as pl
 import pytest
 
 from configs.clock import FixedClock
-from configs.policy import load_policy
+from configs.policy import PolicySettings, load_policy
 from configs.secrets import secret
 from configs.settings import Settings
 from identity.template import MODEL, unit
@@ -23,15 +24,18 @@ from pipelines import snapshot
 from pipelines.faces import open_consents
 from pipelines.forget import forget
 from pipelines.offers.claims import Claims
+from pipelines.offers.experiments.assignment import in_holdout
 from pipelines.offers.gather import facts_of
 from pipelines.offers.view import open_view
 from pipelines.shop_snapshot import Shop
 from pipelines.signals.ingest import ingest_events
 from pipelines.signals.lake import Lake
 from pipelines.signals.live import LiveFollower, LiveStates
+from serving.moment import Moment
 from state.blocked import block, blocked_because, unblock
 from state.engine import open_engine
 from state.events import append_events, mark_taken, waiting_events
+from state.forgotten import pseudonym
 from tests.serving_town import ingest_shop, publish_slates, quiet, served
 from tests.small_shop import END, write_small_shop
 
@@ -315,3 +319,21 @@ def test_a_snapshot_tells_of_nobody_who_was_forgotten(shop: Settings) -> None:
     assert not len(after.shoppers.own("shopper-01").held) and (after.shoppers.own("shopper-03").held == other).all()
     after.close()
     assert b"shopper-01" not in (folder / "shoppers.mdb").read_bytes()
+
+
+def test_who_is_in_the_holdout_has_no_say_in_a_slate_but_what_they_have_is_held_back(shop: Settings) -> None:
+    key, now = b"k" * 32, END
+    policy = PolicySettings(holdout=0.5, bought_days=3)
+    live = SimpleNamespace(recent=lambda _: None)
+    running = SimpleNamespace(current=lambda: SimpleNamespace(experiments={}))
+    moment = Moment(open_engine(shop.state_uri), policy, live, running, key, dict)  # type: ignore[arg-type]
+    named = [(f"shopper-{number:02d}", 0.02) for number in range(40)]
+    asked = moment.personal(named)
+    out = {who for who, chance in asked if not chance}
+    assert [who for who, _ in asked] == [who for who, _ in named] and 8 <= len(out) <= 32
+    assert out == {who for who, _ in named if in_holdout(pseudonym(who, key), 0.5)}
+    view = open_view(shop.paths)
+    assert view is not None
+    held = moment.facts(view, None, None, now, possible=[who for who, _ in asked]).held
+    theirs = set().union(*(moment.facts(view, who, None, now).held for who in out))
+    assert theirs and theirs <= held.keys()
