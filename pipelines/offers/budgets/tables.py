@@ -35,7 +35,7 @@ def read_table(path: Path, needed: Sequence[str], more: Sequence[str] = ()) -> p
     if path.suffix not in {".csv", ".parquet"}:
         raise UsageError(f"{path} must be a .csv or .parquet file.")
     if not path.is_file():
-        raise FacingsError(f"There is no file {path}.")
+        raise FacingsError(f"There is no file {path}; give a .csv or .parquet table.")
     try:
         table = _csv(path) if path.suffix == ".csv" else _parquet(path, (*needed, *more))
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -59,7 +59,9 @@ def read_table(path: Path, needed: Sequence[str], more: Sequence[str] = ()) -> p
         except pa.ArrowException as error:
             what = "a time" if name in _TIMES else "a number"
             told = " ".join(str(error).split())[:120]
-            raise FacingsError(f"{path}: column {name} holds what is not {what} ({told}).") from None
+            raise FacingsError(
+                f"{path}: column {name} holds what is not {what} ({told}); correct it and plan again."
+            ) from None
     return table
 
 
@@ -118,7 +120,9 @@ def refuse(table: str, faults: Sequence[tuple[int, str]]) -> None:
     """
     told = [f"{count:,} {what}" for count, what in faults if count]
     if told:
-        raise FacingsError(f"{table} cannot be planned with: {'; '.join(told)}. Nothing was written.")
+        raise FacingsError(
+            f"{table} cannot be planned with: {'; '.join(told)}. Nothing was written; correct the table and plan again."
+        )
 
 
 def numbers(table: pa.Table, name: str) -> tuple[Array, npt.NDArray[np.bool_]]:

@@ -55,7 +55,7 @@ def check_log(log: pl.DataFrame, where: str = "The log") -> pl.DataFrame:
     if len(lone := [name for name in MODEL if name in log.columns]) == 1:
         raise FacingsError(f"{where} has {lone[0]} without the other of {' and '.join(MODEL)}; give both or neither.")
     if log.is_empty():
-        raise FacingsError(f"{where} has no rows.")
+        raise FacingsError(f"{where} has no rows; there is nothing to judge from.")
     numbers = [name for name in (*NEEDED, *MODEL) if name in log.columns and name not in _IDS]
     odd = [name for name in numbers if not _castable(log.schema[name])]
     if odd:
