@@ -28,7 +28,7 @@ from pipelines.training.gate import Kind
 from pipelines.training.guard import watch
 from pipelines.training.policy_gate import judge_policy
 from tests.proving_ground import BAD, Bench, like_with_like, make_town
-from tests.unit.test_guard import hours
+from tests.unit.test_guard_rule import hours
 from tests.unit.test_policy_gate import BAD_POLICIES, BETTER, LOGGED, log_of
 
 COMMAND = ".venv/bin/python benchmarks/gate.py --out benchmarks/results"
