@@ -93,7 +93,7 @@ def test_what_was_served_is_decided_again_bit_for_bit_also_after_the_shop_has_ch
         told = [(one["item_id"], one["score"], one["reason"], one["offer"]["price"], one["offer"]["was"],
                  one["offer"]["offer_id"], one["propensity"]) for one in answer["items"]]  # fmt: skip
         assert [
-            (item, round(score, 6), reason, *rest, round(propensity, 6))
+            (item, round(score, 6), reason, *rest, round(propensity, 12))
             for item, score, reason, *rest, _, propensity in again.items
         ] == told
         if answer.get("refused") is not None:
