@@ -40,7 +40,7 @@ from configs.settings import Settings, load_settings
 COMMAND = ".venv/bin/python benchmarks/recommend_load.py --out benchmarks/results"
 ITEMS, SHOPPERS, STORES, PURCHASES, OFFERS = 100_000, 10_000, 20, 100_000, 5_000
 CANDIDATES, COUNT, CONNECTIONS = 100, 10, 32
-RATE, SECONDS, WARM_SECONDS = 500.0, 20.0, 4.0
+RATE, SECONDS, WARM_SECONDS = 500.0, 20.0, 15.0  # beside the server Feast is imported for its live features
 GOAL = {"requests_per_second": 1_500, "p99_ms_at_500": 10, "times_feast": 5}
 
 
@@ -275,7 +275,7 @@ def feast_request(number: int) -> bytes:
 
 
 def measure(port: int, request: Callable[[int], bytes], seconds: float) -> tuple[float, float, list[float]]:
-    """Requests a second of the closed loop, CPU seconds left out; latencies of the open loop at RATE."""
+    """Answers a second of the closed loop; the open loop's rate, RATE or six tenths of that; its latencies."""
     uvloop.run(closed_loop(port, request, WARM_SECONDS))
     answered = uvloop.run(closed_loop(port, request, seconds))
     rate = min(RATE, answered * 0.6)
@@ -299,7 +299,7 @@ def main() -> None:
         port, home = free_port(), folder / "home"
         command = [sys.executable, "-m", "cli.main", "serve", "--port", str(port)]
         with process(command, home, port, "/health/ready"):
-            answered, _, taken = measure(port, facings_request, arguments.seconds)
+            answered, at, taken = measure(port, facings_request, arguments.seconds)
         result: dict[str, Any] = {
             "benchmark": "recommend_load",
             "command": COMMAND,
@@ -315,7 +315,7 @@ def main() -> None:
             },
             "recommend": {
                 "requests_per_second": round(answered),
-                "at": RATE,
+                "at": round(at),
                 "p50_ms": round(float(np.percentile(taken, 50)) * 1e3, 2),
                 "p99_ms": round(float(np.percentile(taken, 99)) * 1e3, 2),
                 "max_ms": round(max(taken) * 1e3, 2),
