@@ -123,6 +123,13 @@ def test_a_model_is_refused_where_the_log_is_sure_of_a_loss_and_passes_where_it_
     assert better[0].judged and not refused(better)
 
 
+def test_a_model_is_not_refused_for_a_loss_that_may_lie_within_the_margin_however_sure_it_is() -> None:
+    little, more = ([0.4, 0.1 - part, 0.1, 0.4 + part] for part in (0.01, 0.03))
+    check = judge_model(log_of(LOGGED, np.array(little)), RULES)[0]
+    assert (check.judged, check.passed) == (False, True)
+    assert refused(judge_model(log_of(LOGGED, np.array(more)), RULES)) == ["logged decisions"]
+
+
 def test_of_policies_that_earn_the_same_few_take_over() -> None:
     same = np.array([0.425, 0.0, 0.15, 0.425])  # 2.21 a slot, as the logged one earns with .1, .1
     logged = np.array([0.4, 0.05, 0.15, 0.4])
