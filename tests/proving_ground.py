@@ -19,7 +19,7 @@ from models.dataset import Dataset
 from models.recommenders.personal_frequency import PersonalFrequency, PersonalFrequencyConfig
 from pipelines.training.candidates import examine
 from pipelines.training.checks import Evidence, Ground
-from pipelines.training.cost import Cost, _yardstick, measure_costs
+from pipelines.training.cost import Cost, measure_costs
 from pipelines.training.evaluate import Test, make_test
 from pipelines.training.gate import GateDecision, Kind
 from pipelines.training.portrait import Learned, ask_also
@@ -403,17 +403,24 @@ def lists_too_short(bench: Bench) -> Evidence:
 
 @bad("cost")
 def slow(bench: Bench) -> Evidence:
-    cost = measure_costs({"slow": Slow(PersonalFrequencyConfig(decay_days=25.0)).fit(bench.town.dataset)}, bench.test)
+    model = Slow(PersonalFrequencyConfig(decay_days=25.0)).fit(bench.town.dataset)
+    cost = measure_costs({"slow": model}, bench.test, clock=model.clock, yardstick=model.work)
     return bench.evidence(bench.good, cost=cost["slow"])
 
 
 class Slow(PersonalFrequency):
-    """Does half as much again for every list as may be done: in pieces of the yardstick, whatever the machine."""
+    """Does half as much again as may be done for a list, in pieces of the yardstick, by a clock that counts them."""
+
+    done = 0.0
+
+    def clock(self) -> float:
+        return self.done
+
+    def work(self, pieces: float = 1.0) -> None:
+        self.done += pieces
 
     def _score(self, shopper_rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        work = _yardstick(len(self.item_ids))
-        for _ in range(int(1.5 * ChecksRecipe().cost) * len(shopper_rows)):
-            work()
+        self.work(1.5 * ChecksRecipe().cost * len(shopper_rows))
         return super()._score(shopper_rows)
 
 

@@ -80,7 +80,7 @@ def served(settings: Settings, clock: Clock | None = None) -> Iterator[str]:
         server = Server(config, app.state.services)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not server.started:
             assert time.monotonic() < until, "the server did not start"
             time.sleep(0.01)

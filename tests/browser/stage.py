@@ -97,14 +97,14 @@ class Stage:
             self._word = (self._word[0] + 1, event, data)
             self._changed.notify_all()
 
-    def wait_for_requests(self, count: int, seconds: float = 15.0) -> None:
+    def wait_for_requests(self, count: int, seconds: float = 60.0) -> None:
         """Wait until the stream was asked for `count` times."""
         ends = time.monotonic() + seconds
         while len(self.asked) < count:
             assert time.monotonic() < ends, f"the page asked {len(self.asked)} times, not {count}"
             time.sleep(0.02)
 
-    def wait_for_words(self, count: int, seconds: float = 15.0) -> list[tuple[str, dict[str, Any]]]:
+    def wait_for_words(self, count: int, seconds: float = 60.0) -> list[tuple[str, dict[str, Any]]]:
         """Wait until pages told of `count` responses; return (path, body) of each."""
         ends = time.monotonic() + seconds
         while len(self.told) < count:
@@ -150,10 +150,10 @@ def _find_screen(screen_id: str) -> Place | None:
 
 def wait_for_heading(page: Any, text: str) -> None:
     """Wait until the screen greets so."""
-    page.wait_for_function("text => document.querySelector('h1')?.textContent === text", arg=text, timeout=15000)
+    page.wait_for_function("text => document.querySelector('h1')?.textContent === text", arg=text, timeout=60000)
 
 
 def wait_for_items(page: Any, *ids: str) -> None:
     """Wait until exactly these items are shown, in this order."""
     same = "ids => JSON.stringify([...document.querySelectorAll('.card')].map(c => c.dataset.item)) === ids"
-    page.wait_for_function(same, arg="[" + ",".join(f'"{one}"' for one in ids) + "]", timeout=15000)
+    page.wait_for_function(same, arg="[" + ",".join(f'"{one}"' for one in ids) + "]", timeout=60000)

@@ -86,7 +86,7 @@ def test_without_a_network_the_anonymous_slate_stays_and_nothing_is_said(visit: 
     page = visit(f"{stage.url}/screens/window")
     wait_for_heading(page, "Today’s favourites")
     before = page.inner_text("main")
-    with page.expect_event("requestfailed", timeout=15000):
+    with page.expect_event("requestfailed", timeout=60000):
         stage.close()
     assert page.inner_text("main") == before
 
@@ -108,7 +108,7 @@ def test_a_display_takes_the_new_page_when_the_line_comes_back(
     wait_for_heading(page, "Today’s favourites")
     page.context.set_offline(True)
     monkeypatch.setattr("serving.page_routes._build", lambda: "another")
-    with page.expect_navigation(timeout=15000):
+    with page.expect_navigation(timeout=60000):
         page.context.set_offline(False)
     wait_for_heading(page, "Today’s favourites")
     assert '"build":"another"' in page.content()
@@ -151,7 +151,7 @@ def test_a_slate_that_does_not_say_whom_it_is_for_counts_as_personal(visit: Visi
 def test_a_restarted_display_opens_without_a_network(visit: Visit, stage: Stage) -> None:
     page = visit(f"{stage.url}/screens/window")
     wait_for_heading(page, "Today’s favourites")
-    page.wait_for_function(KEPT, timeout=15000)
+    page.wait_for_function(KEPT, timeout=60000)
     restart(page, f"{stage.url}/screens/window")
     page.context.set_offline(True)
     page.goto(f"{stage.url}/screens/window")
@@ -224,7 +224,7 @@ def test_a_running_display_says_nothing_when_it_is_refused(visit: Visit, stage: 
     wait_for_heading(page, "Today’s favourites")
     stage.status = 401
     page.context.set_offline(True)
-    with page.expect_response(lambda answer: answer.status == 401, timeout=15000):
+    with page.expect_response(lambda answer: answer.status == 401, timeout=60000):
         page.context.set_offline(False)
     page.evaluate("new Promise(requestAnimationFrame)")
     assert page.inner_text("h1") == "Today’s favourites"

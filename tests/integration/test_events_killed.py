@@ -56,7 +56,7 @@ def test_what_was_acknowledged_before_a_kill_is_known_after_it(tmp_path: Path) -
     enough = threading.Event()
 
     def send(base: str, sender: int) -> None:
-        with httpx.Client(base_url=base, timeout=20) as client:
+        with httpx.Client(base_url=base, timeout=60) as client:
             for number in range(100_000):
                 rows = batch(sender, number)
                 try:
@@ -76,7 +76,7 @@ def test_what_was_acknowledged_before_a_kill_is_known_after_it(tmp_path: Path) -
         os.kill(server.pid, signal.SIGKILL)
         for thread in senders:
             thread.join(30)
-    with serving(settings.paths.root) as (base, _), httpx.Client(base_url=base, timeout=20) as client:
+    with serving(settings.paths.root) as (base, _), httpx.Client(base_url=base, timeout=60) as client:
         for rows in acknowledged:
             answer = client.post("/v1/events:batch", json={"events": rows}).json()
             assert answer == {"accepted": 0, "duplicates": 20, "rejected": []}

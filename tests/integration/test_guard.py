@@ -144,7 +144,7 @@ def test_purchases_that_have_not_come_in_yet_are_no_regression(refreshed: Settin
 @pytest.mark.parametrize("moment", ["before the pointer is switched", "before the ledger is settled"])
 def test_a_guard_that_is_killed_is_finished_by_the_next(worse: Settings, moment: str) -> None:
     environment = {**os.environ, "FACINGS_HOME": str(worse.home), "OMP_NUM_THREADS": "1"}
-    killed = subprocess.run([sys.executable, "-c", DYING, moment], cwd=ROOT, env=environment, timeout=100, check=False)
+    killed = subprocess.run([sys.executable, "-c", DYING, moment], cwd=ROOT, env=environment, timeout=300, check=False)
     assert killed.returncode == -signal.SIGKILL
     guard(worse, clock=FixedClock(deployments(worse)[-2].at + timedelta(days=4)), progress=quiet)
     assert [(row.version, row.status) for row in deployments(worse)] == [

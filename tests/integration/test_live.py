@@ -44,7 +44,7 @@ def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def client(shop: Settings) -> Iterator[httpx.Client]:
-    with served(shop) as base, httpx.Client(base_url=base, timeout=20) as client:
+    with served(shop) as base, httpx.Client(base_url=base, timeout=60) as client:
         yield client
 
 
@@ -66,7 +66,7 @@ def slate(client: httpx.Client, shopper: str, count: int = 10) -> dict[str, Any]
 
 
 def until(holds: Callable[[dict[str, Any]], bool], ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    limit = time.monotonic() + 20
+    limit = time.monotonic() + 60
     while not holds(found := ask()):
         assert time.monotonic() < limit, "the events did not come to count"
         time.sleep(0.01)
@@ -155,7 +155,7 @@ def test_the_slate_of_a_screen_follows_what_the_shopper_does(shop: Settings) -> 
     from tests.integration.test_serving import SCREEN, enrol, sighting
 
     face = enrol(shop, "shopper-06", 9)
-    with served(shop) as base, httpx.Client(base_url=base, timeout=20) as client:
+    with served(shop) as base, httpx.Client(base_url=base, timeout=60) as client:
 
         def seen() -> dict[str, Any]:
             assert client.post(f"{SCREEN}/sightings", json=sighting("t1", face)).json()["status"] == "known"
@@ -172,18 +172,18 @@ def test_the_slate_of_a_screen_follows_what_the_shopper_does(shop: Settings) -> 
 def test_events_of_another_process_and_of_before_a_restart_count(tmp_path: Path) -> None:
     settings = shop_with(tmp_path, "personal_frequency")
     row = event("shopper-08", SNACKS[3], "purchase") | {"event_id": "elsewhere"}
-    with served(settings) as base, httpx.Client(base_url=base, timeout=20) as client:
+    with served(settings) as base, httpx.Client(base_url=base, timeout=60) as client:
         assert not slate(client, "shopper-08")["live"]
         append_events(open_engine(settings.state_uri), [row], END)  # as another server on this home does
         until(lambda found: found["live"], lambda: slate(client, "shopper-08"))
-    with served(settings) as base, httpx.Client(base_url=base, timeout=20) as client:
+    with served(settings) as base, httpx.Client(base_url=base, timeout=60) as client:
         until(lambda found: found["live"], lambda: slate(client, "shopper-08"))
 
 
 def test_a_server_with_little_memory_reads_the_others_from_the_disk(tmp_path: Path) -> None:
     settings = shop_with(tmp_path, "personal_frequency")
     small = settings.model_copy(update={"live_shoppers": 1})
-    with served(small) as base, httpx.Client(base_url=base, timeout=20) as client:
+    with served(small) as base, httpx.Client(base_url=base, timeout=60) as client:
         for shopper in ("new-5", "new-6", "new-7"):
             post(client, event(shopper, SNACKS[3], "purchase"))
         for shopper in ("new-7", "new-5", "new-6"):
@@ -195,7 +195,7 @@ def test_a_server_with_little_memory_reads_the_others_from_the_disk(tmp_path: Pa
 def test_a_slate_that_may_not_wait_is_the_stored_one_and_a_later_one_counts_the_events(tmp_path: Path) -> None:
     settings = shop_with(tmp_path, "personal_frequency").model_copy(update={"live_deadline_ms": 0.0})
 
-    with served(settings) as base, httpx.Client(base_url=base, timeout=20) as client:
+    with served(settings) as base, httpx.Client(base_url=base, timeout=60) as client:
         before, stored = metric(client, LATE), slate(client, "shopper-12")
         others = [event(f"shopper-{number}", SNACKS[0], "view") for number in range(20, 26)]  # too many to look ahead
         post(client, event("shopper-12", named(stored)[0], "purchase"), *others)
@@ -210,7 +210,7 @@ def test_a_slate_that_may_not_wait_is_the_stored_one_and_a_later_one_counts_the_
 
 def test_who_is_forgotten_is_gone_from_memory_and_from_the_copied_model(tmp_path: Path) -> None:
     settings = shop_with(tmp_path, "personal_frequency")
-    with served(settings) as base, httpx.Client(base_url=base, timeout=20) as client:
+    with served(settings) as base, httpx.Client(base_url=base, timeout=60) as client:
         for shopper in ("shopper-10", "new-4"):
             post(client, event(shopper, SNACKS[3], "purchase"))
             until(lambda found: found["live"], lambda shopper=shopper: slate(client, shopper))  # type: ignore[misc]

@@ -76,7 +76,7 @@ def codes(client: httpx.Client, shopper: str | None, item: str, store: str = "s1
 
 
 def until(holds: Callable[[], bool]) -> None:
-    limit = time.monotonic() + 20
+    limit = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < limit, "it never came to hold"
         time.sleep(0.02)

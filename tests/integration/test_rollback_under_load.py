@@ -29,7 +29,7 @@ def test_no_request_is_lost_while_the_version_before_is_put_back(
     ending = threading.Event()
 
     def ask(base: str, number: int) -> None:
-        with httpx.Client(base_url=base, timeout=30) as client:
+        with httpx.Client(base_url=base, timeout=60) as client:
             while not ending.is_set():
                 body = {"shopper_id": f"s{number:03d}", "count": 5}
                 answer = client.post("/v1/placements/phone:recommend", json=body)
@@ -37,7 +37,7 @@ def test_no_request_is_lost_while_the_version_before_is_put_back(
                 told.append((answer.status_code, version))
 
     def wait_for(version: str) -> None:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 60
         while (200, version) not in told[-3:]:
             assert time.monotonic() < until, f"version {version} did not come to serve"
             time.sleep(0.01)
