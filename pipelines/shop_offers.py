@@ -7,7 +7,6 @@ the deepest discount first, then by the offer's id.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from features.live import micros
 UNKNOWN_PRICE = -1
 # Times in microseconds since 1970 (UTC).
 _ALWAYS, _NEVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+_MOST_STORES = 2_000
 ROW = np.dtype(
     [
         ("item", "<i4"),  # position in the shop
@@ -35,8 +35,7 @@ ROW = np.dtype(
 )
 
 
-@dataclass(frozen=True)
-class Offer:
+class Offer(NamedTuple):
     """An offer of one item; times in microseconds since 1970 (UTC), None: unbounded."""
 
     offer_id: str
@@ -113,6 +112,7 @@ class ShopOffers:
         most = int(rows["item"].max(initial=-1)) + 1
         self._first = np.searchsorted(rows["item"], np.arange(most + 2))  # of each item its first row; at the end none
         self._where = [frozenset(where) for where in names.stores]
+        self._named: dict[str | None, npt.NDArray[np.bool_]] = {}
         self._prices: tuple[Mapping[str, float], npt.NDArray[np.float64]] = ({}, np.zeros(len(names.campaigns) + 1))
 
     def __len__(self) -> int:
@@ -121,20 +121,21 @@ class ShopOffers:
 
     def running(
         self, places: npt.NDArray[np.int32], now: datetime, store_id: str | None
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[Any]]:
         """The offers of these items that run in this store at this moment (starts ≤ now < ends) and keep their floor.
 
         An offer with a floor does not count where the price is unknown: nobody could say that it holds.
 
         Returns:
-            For each offer the index into `places` and the row, by item, the deepest discount first.
+            For each offer the index into `places`, its row's number and the row itself, by item, the deepest discount
+            first.
         """
         item = np.minimum(places, len(self._first) - 2)
         low = self._first[item]
         counts = self._first[item + 1] - low
         total = int(counts.sum())
         if not total:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+            return np.zeros(0, np.int64), np.zeros(0, np.int64), self.rows[:0]
         at = np.repeat(np.arange(len(places)), counts)
         row = np.repeat(low - (np.cumsum(counts) - counts), counts) + np.arange(total)
         found = self.rows[row]
@@ -142,9 +143,17 @@ class ShopOffers:
         holds = (found["starts"] <= moment) & (moment < found["ends"])
         holds &= (found["floor"] < 0) | ((found["price"] != UNKNOWN_PRICE) & (found["price"] >= found["floor"]))
         if self._where:
-            here = np.array([store_id in where for where in self._where] + [True])  # the last for -1: all stores
-            holds &= here[found["stores"]]
-        return at[holds], row[holds]
+            holds &= self._here(store_id)[found["stores"]]
+        return at[holds], row[holds], found[holds]
+
+    def _here(self, store_id: str | None) -> npt.NDArray[np.bool_]:
+        """Which lists of stores name this one; true at the end, for -1: all stores."""
+        here = self._named.get(store_id)
+        if here is None:
+            if len(self._named) >= _MOST_STORES:  # where no stores were ingested, callers may name any
+                self._named.clear()
+            here = self._named[store_id] = np.array([store_id in where for where in self._where] + [True])
+        return here
 
     def by_campaign(self, prices: Mapping[str, float]) -> npt.NDArray[np.float64]:
         """What is told of campaigns (0 of others), by their position; at the end 0 for no campaign.
@@ -159,14 +168,13 @@ class ShopOffers:
 
     def offer(self, row: int) -> Offer:
         """One row, by its names."""
-        one = self.rows[row]
-        discount = float(one["discount"])
+        _, discount, _, floor, starts, ends, campaign, stores, name = self.rows[row].item()
         return Offer(
-            self.names.offer_ids[one["name"]],
-            None if one["campaign"] < 0 else self.names.campaigns[one["campaign"]],
+            self.names.offer_ids[name],
+            None if campaign < 0 else self.names.campaigns[campaign],
             None if discount != discount else discount,
-            None if one["floor"] < 0 else int(one["floor"]),
-            None if one["stores"] < 0 else tuple(self.names.stores[one["stores"]]),
-            None if one["starts"] == _ALWAYS else int(one["starts"]),
-            None if one["ends"] == _NEVER else int(one["ends"]),
+            None if floor < 0 else floor,
+            None if stores < 0 else tuple(self.names.stores[stores]),
+            None if starts == _ALWAYS else starts,
+            None if ends == _NEVER else ends,
         )

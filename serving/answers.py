@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,10 +13,11 @@ from configs.settings import Settings
 from pipelines.offers.budgets.pacer import Pacer, spent_offers
 from pipelines.offers.budgets.pacing import OfferRefusal
 from pipelines.offers.claims import Claim, Claims
-from pipelines.offers.decide import POLICY_VERSION, Ask, Chosen, decide
+from pipelines.offers.decide import POLICY_VERSION, Ask, Chosen
 from pipelines.offers.explore import seed_of
 from pipelines.offers.log.decision_log import DecisionLog
 from pipelines.offers.log.record import Asked
+from pipelines.offers.memory import Memory
 from pipelines.offers.view import View
 from pipelines.shop_offers import UNKNOWN_PRICE
 from serving.live import Live
@@ -38,6 +39,7 @@ class Answering:
         log: takes every decision down.
         pacer: takes down what every decision commits of campaigns' money.
         key: of the draws.
+        memory: decides, or knows what was decided.
     """
 
     settings: Settings
@@ -50,6 +52,7 @@ class Answering:
     log: DecisionLog
     pacer: Pacer
     key: bytes
+    memory: Memory = field(default_factory=Memory)
 
     def recommend(
         self, view: View, ask: Ask, *, explain: bool = False, for_page: bool = False, screen_id: str | None = None
@@ -71,17 +74,29 @@ class Answering:
         who = ask.shopper_id or screen_id or ask.store_id or ""
         policy = self.moment.policy(facts)
         seed = seed_of(self.key, who, ask.placement, now, policy.seed_minutes)
-        slate = decide(view, ask, now, facts=facts, policy=policy, seed=seed, explain=explain, live=live)
+        slate = self.memory.decide(
+            view,
+            ask,
+            now,
+            facts=facts,
+            policy=policy,
+            seed=seed,
+            explain=explain,
+            live=live,
+            forgotten=self.live.forgotten,
+        )
         recommendation_id = new_id(now)
         expires = now + timedelta(minutes=self.settings.claim_minutes)
         stocked = view.shop.stocked(ask.store_id) is not None
-        cards = view.shop.cards([chosen.place for chosen in slate.items])
+        places = [chosen.place for chosen in slate.items]
+        cards, rules_off = view.shop.cards(places), _rules_off(view, places)
         item_ids = [card["item_id"] for card in cards]
         named = None if quiet else ask.shopper_id  # who is greeted as another may take no list of theirs along
         links = self.links(Claim(recommendation_id, named, ask.store_id, None, expires), item_ids)
         items = []
-        for rank, (chosen, card, link) in enumerate(zip(slate.items, cards, links, strict=True), start=1):
-            items.append(_item(rank, chosen, card, link) | {"rules_off": _rules_off(view, chosen.place)})
+        each = zip(slate.items, cards, links, rules_off, strict=True)
+        for rank, (chosen, card, link, off) in enumerate(each, start=1):
+            items.append(_item(rank, chosen, card, link, off))
             if for_page:
                 items[-1] |= {"brand": card["brand"], "category": card["category"], "in_stock": stocked or None}
         answer: dict[str, Any] = {
@@ -121,7 +136,7 @@ class Answering:
         return [f"{self.public_url}/c/{token}" for token in self.claims.seal_items(claim, item_ids)]
 
 
-def _item(rank: int, chosen: Chosen, card: Mapping[str, Any], claim_url: str) -> dict[str, Any]:
+def _item(rank: int, chosen: Chosen, card: Mapping[str, Any], claim_url: str, rules_off: list[str]) -> dict[str, Any]:
     return {
         "item_id": card["item_id"],
         "rank": rank,
@@ -132,13 +147,14 @@ def _item(rank: int, chosen: Chosen, card: Mapping[str, Any], claim_url: str) ->
         "title": card["title"],
         "image_url": card["image_url"],
         "claim_url": claim_url,
+        "rules_off": rules_off,
     }
 
 
-def _rules_off(view: View, place: int) -> list[str]:
-    """Rules that could not be applied to an item, because nobody says what they need."""
-    known = view.shop.costs[place] != UNKNOWN_PRICE and view.shop.prices[place] != UNKNOWN_PRICE
-    return [] if known else ["margin"]
+def _rules_off(view: View, places: list[int]) -> list[list[str]]:
+    """Of each item the rules that could not be applied, because nobody says what they need."""
+    known = (view.shop.costs[places] != UNKNOWN_PRICE) & (view.shop.prices[places] != UNKNOWN_PRICE)
+    return [[] if told else ["margin"] for told in known.tolist()]
 
 
 def _offer(chosen: Chosen, currency: str) -> dict[str, Any]:

@@ -45,12 +45,13 @@ class Live:
         self._clock = clock
         self._pool = ThreadPoolExecutor(1, "fold-in")
         self._ready: dict[str, tuple[_Key, Ranked | None]] = {}
+        self._weighed: dict[str, tuple[Ranked, View, Ranked]] = {}
         self._pending: dict[_Key, Future[None]] = {}
         self._submitting = threading.Lock()
         self._woken, self._caught_up, self._stopping = threading.Event(), threading.Event(), False
         self._view: View | None = None
         self._since: float | None = None
-        self._forgotten = 0
+        self.forgotten = 0  # how many shoppers were
         self._thread = threading.Thread(target=self._follow, name="live", daemon=True)
 
     def start(self) -> None:
@@ -132,7 +133,14 @@ class Live:
         assert shopper_id is not None and view.fold_in is not None
         key = self._key(view.fold_in, shopper_id)
         made = self._ready[shopper_id][1] if self._made(key) else None
-        return None if made is None else view.weighed(shopper_id, made)
+        if made is None:
+            return None
+        weighed = self._weighed.get(shopper_id)
+        if weighed is None or weighed[0] is not made or weighed[1] is not view:
+            weighed = self._weighed[shopper_id] = made, view, view.weighed(shopper_id, made)
+            while len(self._weighed) > _KEPT:
+                self._weighed.pop(next(iter(self._weighed)), None)
+        return weighed[2]
 
     def version(self, view: View, shopper_id: str | None) -> int | None:
         """What the shopper's candidates are made of, another number after each change; None: they are not ready."""
@@ -186,9 +194,9 @@ class Live:
         if since is not None and changed:
             LIVE_SECONDS.observe(time.monotonic() - since)
         LIVE_SHOPPERS.set(len(self.states))
-        if self._follower.forgotten != self._forgotten:
-            self._forgotten = self._follower.forgotten
-            self._ready = {}
+        if self._follower.forgotten != self.forgotten:
+            self.forgotten = self._follower.forgotten
+            self._ready, self._weighed = {}, {}
         if self._view is not None and len(changed) + len(self._pending) <= _AHEAD:
             for shopper in changed:
                 self._begun(self._view, shopper)

@@ -162,8 +162,7 @@ class Rules:
         found = np.zeros(len(self.places))
         known = np.flatnonzero(self.places >= 0)
         shop = self._reads.shop
-        at, rows = shop.offers.running(self.places[known], self._now, self._town.names.stores[store])
-        told = shop.offers.rows[rows]
+        at, _, told = shop.offers.running(self.places[known], self._now, self._town.names.stores[store])
         keeps = keeps_margin(told["price"], shop.costs[self.places[known]][at], self._policy.margin_floor)
         keeps &= ~self._spent[told["campaign"]]
         np.maximum.at(found, known[at[keeps]], np.nan_to_num(told["discount"][keeps]))
@@ -178,8 +177,8 @@ class Rules:
             if name not in shop.budgets:
                 continue
             budget, starts, _ = shop.budgets[name]
-            every, rows = shop.offers.running(self.places[self.places >= 0], self._now, None)
-            of = names[self.places >= 0][every[shop.offers.rows["campaign"][rows] == number]]
+            every, _, told = shop.offers.running(self.places[self.places >= 0], self._now, None)
+            of = names[self.places >= 0][every[told["campaign"] == number]]
             since = EPOCH if starts is None else EPOCH + timedelta(microseconds=starts)
             found[number] = bool(len(of)) and self._had.spent(of.tolist(), since) * _MINOR >= budget
         return found

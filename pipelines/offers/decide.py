@@ -41,7 +41,7 @@ from pipelines.offers.question import (
     fallbacks,
     probable,
 )
-from pipelines.offers.slate import Drawn, fill, fillable
+from pipelines.offers.slate import Drawn, Room, fill
 from pipelines.offers.view import NO_MODEL, Reads
 from pipelines.offers.worth import NO_OFFER, Options, options
 from pipelines.packed import NOBODY, REASONS, Ranked
@@ -138,8 +138,11 @@ class _Decision:
         self.setting = Setting(ask.placement, ask.store_id, recognised, excluded, now, facts, policy)
         self.wanted = None if ask.candidates is None else view.shop.positions(list(ask.candidates))
         self.focus = self.known.focus(ask.categories) if ask.categories else None
-        self.seen = np.zeros(view.shop.size, bool)
-        self.told: npt.NDArray[np.bool_] | None = None  # the same, and what was only told of: that takes no place
+        self.seen = _Seen(view.shop.size)
+        self.told: _Seen | None = None  # the same, and what was only told of: that takes no place
+        self.room = Room(ask.count, policy.maker_cap)  # for what the placement is for and loses no money
+        self.any_room = Room(ask.count, policy.maker_cap)
+        self.placed = 0  # of how many parts these know
         self.looked: list[Looked] = []
         self.parts: list[Part] = []
         self.refused: dict[int, list[Refusal]] = {}
@@ -155,13 +158,17 @@ class _Decision:
             if full and not tells:
                 break
         shares = self.facts.exposure
-        if shares is None:
-            shares = self.known.newcomers(self.now, self.policy.newcomer_days, self.policy.newcomer_share)
+        if shares is not None:
+            makers = sorted(maker for maker in shares if 0 <= maker < len(self.view.shop.joined))
+        elif self.policy.newcomer_share:
+            makers = self.known.newcomers(self.now, self.policy.newcomer_days)
+        else:
+            makers = []
         turn = float(self.chance[-1, 0])
-        makers = sorted(maker for maker in shares if 0 <= maker < len(self.view.shop.joined))
         if len(makers) > _MOST_NEW_MAKERS:
             makers = [makers[(int(turn * len(makers)) + step) % len(makers)] for step in range(_MOST_NEW_MAKERS)]
-        self.shares = {maker: shares[maker] for maker in makers}
+        usual = self.policy.newcomer_share
+        self.shares = {maker: usual if shares is None else shares[maker] for maker in makers}
         if makers:
             self._take(NEWCOMERS, _plain(self.known.items_of(makers, turn), Reason.IN_ASSORTMENT), only_tell=False)
 
@@ -248,10 +255,13 @@ class _Decision:
         if not len(places):
             return places, keep
         codes = refusals(self.view, places, self.setting)
-        seen[places] = True
+        seen.add(places)
         if self.explain and level not in (ASSORTMENT, NEWCOMERS):  # to name all that a shop has explains nothing
             _note(self.refused, places, codes)
-        allowed = np.flatnonzero(~np.logical_or.reduce(list(codes.values())))
+        refused = np.zeros(len(places), bool)
+        for hit in codes.values():
+            refused |= hit
+        allowed = np.flatnonzero(~refused)
         return places[allowed], keep[allowed]
 
     def _weighed(self, level: str, ranked: Ranked, places: npt.NDArray[np.int32], keep: npt.NDArray[np.int64]) -> Part:
@@ -284,15 +294,16 @@ class _Decision:
 
     def _full(self, level: str) -> bool:
         """Whether what was read so far fills the slate; as far as best-sellers go, with what the placement is for."""
-        makers = self.view.shop.makers
-        count, cap = self.ask.count, self.policy.maker_cap
-        best = [part.places[part.first & (part.value >= 0)] for part in self.parts]
-        if sum(map(len, best)) >= count and fillable(makers[np.concatenate(best)], cap) >= count:
+        for part in self.parts[self.placed :]:
+            makers = self.view.shop.makers[part.places]
+            self.room.take(makers[part.first & (part.value >= 0)])
+            self.any_room.take(makers)
+        self.placed = len(self.parts)
+        if not self.room.left:
             return True
         if level == OWN or level in BEST_SELLERS[:-1] or (level in BEST_SELLERS and self.focus is not None):
             return False
-        every = [part.places for part in self.parts]
-        return sum(map(len, every)) >= count and fillable(makers[np.concatenate(every)], cap) >= count
+        return not self.any_room.left
 
     def _nothing(self) -> Part:
         none = np.zeros(0, np.int32)
@@ -356,18 +367,51 @@ def _plain(items: npt.NDArray[np.int32], reason: Reason) -> Ranked:
 
 
 def _fresh(
-    places: npt.NDArray[np.int32], seen: npt.NDArray[np.bool_], wanted: npt.NDArray[np.int32] | None
+    places: npt.NDArray[np.int32], seen: _Seen, wanted: npt.NDArray[np.int32] | None
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
     """Candidates that no earlier level brought, in order, each once, and where they stood."""
-    keep = ~seen[places]
+    at = np.arange(len(places)) if seen.empty else np.flatnonzero(~seen.among(places))
     if wanted is not None:
-        keep &= np.isin(places, wanted)
-    at = np.flatnonzero(keep)
+        at = at[np.isin(places[at], wanted)]
     fresh = places[at]
-    first = np.empty(len(seen), np.int32)  # of each place, where it stands first: written from the end
-    first[fresh[::-1]] = np.arange(len(fresh) - 1, -1, -1, dtype=np.int32)
-    once = first[fresh] == np.arange(len(fresh))
-    return (fresh, at) if once.all() else (fresh[once], at[once])
+    if len(set(fresh.tolist())) < len(fresh):
+        first = np.sort(np.unique(fresh, return_index=True)[1])
+        fresh, at = fresh[first], at[first]
+    return fresh, at
+
+
+class _Seen:
+    """Places that a decision came by: a few lists, or, once there are many, a mark for each place of the shop."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._many = size, 0
+        self._lists: list[npt.NDArray[np.int32]] = []
+        self._marks: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether there was none."""
+        return not self._lists
+
+    def add(self, places: npt.NDArray[np.int32]) -> None:
+        """Remember places."""
+        self._lists.append(places)
+        self._many += len(places)
+        if self._marks is not None:
+            self._marks[places] = True
+        elif self._many > _BLOCK:
+            self._marks = np.zeros(self._size, bool)
+            self._marks[np.concatenate(self._lists)] = True
+
+    def among(self, places: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+        """Which of these it came by."""
+        return np.isin(places, np.concatenate(self._lists)) if self._marks is None else self._marks[places]
+
+    def copy(self) -> _Seen:
+        """Another that knows the same."""
+        other = _Seen(self._size)
+        other.add(np.concatenate([np.zeros(0, np.int32), *self._lists]))
+        return other
 
 
 def _note(

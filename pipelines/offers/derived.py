@@ -23,7 +23,12 @@ class Derived:
     """Lookups over one shop's arrays."""
 
     def __init__(self, shop: ShopReads) -> None:
-        self._prices, self._joined, self._categories = shop.prices, shop.joined, shop.names["categories"]
+        self._prices, self._categories = shop.prices, shop.names["categories"]
+        self._joins = np.argsort(shop.joined, kind="stable")
+        self._joined = shop.joined[self._joins]
+        self._new: tuple[tuple[int, int], list[int]] = ((0, 0), [])
+        times = shop.offers.rows
+        self._changes = np.unique(np.concatenate([times["starts"], times["ends"]]))
         self.paths = _paths(shop.names["categories"])
         self._impulse: dict[float, float] = {}
         self._focus: dict[tuple[str, ...], npt.NDArray[np.bool_]] = {}
@@ -49,12 +54,20 @@ class Derived:
             self._focus[key] = np.array([any(name[: len(one)] == one for one in wanted) for name in names] + [False])
         return self._focus[key]
 
-    def newcomers(self, now: datetime, days: int, share: float) -> dict[int, float]:
-        """By maker code the share of the slots that is a new maker's by right: who joined within so many days."""
-        joined, moment = self._joined, micros(now)
-        if not share or not len(joined):
-            return {}
-        return dict.fromkeys(np.flatnonzero((joined <= moment) & (joined > moment - days * _DAY)).tolist(), share)
+    def newcomers(self, now: datetime, days: int) -> list[int]:
+        """Codes of the makers who joined within so many days, in order."""
+        _, low, high = self.turn(now, days)
+        known, codes = self._new
+        if known != (low, high):
+            codes = np.sort(self._joins[low:high]).tolist()
+            self._new = (low, high), codes
+        return codes
+
+    def turn(self, now: datetime, days: int) -> tuple[int, int, int]:
+        """The moment as far as it counts: another one once an offer begins or ends, or a maker is new or no more."""
+        moment = micros(now)
+        low, high = np.searchsorted(self._joined, [moment - days * _DAY, moment], "right").tolist()
+        return int(np.searchsorted(self._changes, moment, "right")), low, high
 
     def items_of(self, makers: Sequence[int], turn: float) -> npt.NDArray[np.int32]:
         """Items of makers; of one with many a window of them that begins at `turn`, from 0 to 1."""

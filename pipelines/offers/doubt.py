@@ -44,6 +44,8 @@ def check_probabilities(shoppers: Sequence[tuple[str, float]]) -> None:
     Raises:
         UsageError: with counts: below 0, above 1 or no number; named twice; summing to more than 1.
     """
+    if not shoppers:
+        return
     told = np.array([probability for _, probability in shoppers], np.float64)
     wrong = int((~((told >= 0) & (told <= 1))).sum())
     if wrong:

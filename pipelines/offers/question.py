@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from configs.policy import PolicySettings
 from models.reasons import Reason
@@ -73,8 +74,7 @@ class Ask:
     shoppers: Sequence[tuple[str, float]] = ()
 
 
-@dataclass(frozen=True)
-class Terms:
+class Terms(NamedTuple):
     """What an item costs here and now: minor units; `was` only while a discount runs, None price: not known."""
 
     offer: Offer | None
@@ -82,8 +82,7 @@ class Terms:
     was: int | None
 
 
-@dataclass(frozen=True)
-class Chosen:
+class Chosen(NamedTuple):
     """One item of a slate: where it stands in the shop, what ranked it, why, at what price, with what probability."""
 
     place: int

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush, heapreplace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +32,8 @@ class Goods:
         group: int64, ascending: a lower one goes first.
         value: float64, what orders a group.
         makers, brands: int32 codes; -1: not known.
-        paths: int32, shape (3, n): codes of the category's path, from its root; -1: not known.
+        paths: int32, shape (3, n): codes of the category's path as far as each of its levels, from its root, so that
+            two with a level in common have those above it in common; -1: not known.
         newcomers: float64, for each candidate the share of the slots that is its maker's by right.
     """
 
@@ -46,8 +49,7 @@ class Goods:
         return len(self.group)
 
 
-@dataclass(frozen=True)
-class Drawn:
+class Drawn(NamedTuple):
     """One slot.
 
     Attributes:
@@ -93,66 +95,152 @@ def fill(
             what is no candidate here.
     """
     total = len(goods)
-    left = np.ones(total, bool)
-    value = goods.value.copy()  # less what likeness takes; -inf: it is not there any more
-    loss, likeness = policy.diversity / _ALL * np.abs(value), np.zeros(total, np.int8)
-    edges = [0, *(np.flatnonzero(goods.group[1:] != goods.group[:-1]) + 1).tolist(), total] if total else [0]
-    group, held, promised = 0, dict[int, int](), bool(goods.newcomers.any())
+    left, many = np.ones(total, bool), total
+    best_of = _Best(goods, policy.diversity)
+    held, promised = dict[int, int](), bool(goods.newcomers.any())
     exploring, sum_to = policy.exploration, min(policy.newcomers_most, 1.0 - policy.exploration)
     found: list[Drawn] = []
     for number, (first, second) in enumerate(chance[: count if given is None else len(given)].tolist()):
-        while group + 1 < len(edges) and value[edges[group] : edges[group + 1]].max() == -np.inf:
-            group += 1
-        if group + 1 >= len(edges):
+        best = best_of.find(left)
+        if best is None:
             break
-        best = edges[group] + int(value[edges[group] : edges[group + 1]].argmax())
         at, could = best, left.copy()
         rights = float(goods.newcomers @ left) if promised else 0.0
         fresh = min(rights, sum_to)
         if given is not None:
             at = given[number]
         elif first < exploring:
-            places = np.flatnonzero(left)
-            at = int(places[int(second * len(places))])
+            at = int(np.flatnonzero(left)[int(second * many)])
         elif first < exploring + fresh:
             places = np.flatnonzero(goods.newcomers * left)
             summed = np.cumsum(goods.newcomers[places])
             at = int(places[min(int(np.searchsorted(summed, second * summed[-1], "right")), len(places) - 1)])
         shown = 0.0
         if at >= 0 and could[at]:
-            shown = exploring / np.count_nonzero(could) + (1.0 - exploring - fresh) * (at == best)
+            shown = exploring / many + (1.0 - exploring - fresh) * (at == best)
             if fresh:
                 shown += float(goods.newcomers[at]) * (fresh / rights)
-        found.append(Drawn(at, float(shown), best, could, exploring, fresh))
+        found.append(Drawn(at, shown, best, could, exploring, fresh))
         if at < 0:
             continue
+        many -= bool(left[at])
         left[at] = False
-        maker = int(goods.makers[at])
+        maker = best_of.makers[at]
         if maker != _UNKNOWN:
             held[maker] = held.get(maker, 0) + 1
             if held[maker] >= policy.maker_cap:
                 left &= goods.makers != maker
-        if policy.diversity:
-            np.maximum(likeness, like(goods, at), out=likeness)
-            np.subtract(goods.value, loss * likeness, out=value)
-        np.putmask(value, ~left, -np.inf)
+                many = int(np.count_nonzero(left))
+        best_of.hold(at)
     return found
 
 
-def like(goods: Goods, at: int) -> npt.NDArray[np.int8]:
-    """How alike each candidate is to one of them, from 0 to _ALL: its category's path, its maker, its brand."""
-    found = np.zeros(len(goods), np.int8)
-    if goods.paths[0, at] != _UNKNOWN:
-        for level in goods.paths:
-            found += (level == level[at]).view(np.int8)
-        found *= np.int8(_BY_LEVEL)
-    for codes in (goods.makers, goods.brands):
-        if codes[at] != _UNKNOWN:
-            found += (codes == codes[at]).view(np.int8) * np.int8(_BY_NAME)
-    return found
+class _Best:
+    """Finds the best of those left, slot after slot.
+
+    Likeness only ever takes from a worth, so what a candidate was worth when it was last looked at is the most that it
+    can be worth now: looking again at those that lead by it, until one leads by what it is worth now, finds the best
+    among hundreds by looking at a few.
+    """
+
+    def __init__(self, goods: Goods, diversity: float) -> None:
+        self.makers = goods.makers.tolist()
+        self._brands, self._paths = goods.brands.tolist(), list(zip(*goods.paths.tolist(), strict=True))
+        self._values: list[float] = goods.value.tolist()
+        self._groups: list[int] = goods.group.tolist()
+        self._loss = diversity / _ALL
+        self._held: list[int] = []
+        self._shared: tuple[set[int], set[int], set[int]] = (set(), set(), set())  # of those held: see `_marks`
+        self._likeness = [0] * len(self._values)
+        self._counted = [0] * len(self._values)  # of each candidate with how many of those held it was compared
+        self._next = 0  # the first of those, in their order, that was never looked at
+        self._leading: list[tuple[float, int]] = []  # a heap of the others of this group: less what they are worth
+
+    def hold(self, at: int) -> None:
+        """The slate holds this candidate from now on."""
+        self._held.append(at)
+        for known, code in zip(self._shared, self._marks(at), strict=True):
+            if code != _UNKNOWN:
+                known.add(code)
+
+    def find(self, left: Mask) -> int | None:
+        """The best of those left, of equal ones the first; None: there is none."""
+        values, leading = self._values, self._leading
+        while True:
+            if not leading:
+                while self._next < len(values) and not left[self._next]:
+                    self._next += 1
+                if self._next == len(values):
+                    return None
+                self._look(self._next)  # the first of its group has the greatest worth of it
+            group = self._groups[leading[0][1]]
+            while (
+                self._next < len(values) and self._groups[self._next] == group and -values[self._next] < leading[0][0]
+            ):
+                self._look(self._next)
+            at = leading[0][1]
+            if not left[at]:
+                heappop(leading)
+            elif self._counted[at] == len(self._held) or not self._loss:
+                return at
+            else:
+                heapreplace(leading, (-self._worth(at), at))
+
+    def _look(self, at: int) -> None:
+        self._next = at + 1
+        heappush(self._leading, (-self._worth(at), at))
+
+    def _worth(self, at: int) -> float:
+        """What a candidate is worth beside those that the slate holds."""
+        if not self._loss:
+            return self._values[at]
+        if self._shares(at):
+            for other in self._held[self._counted[at] :]:
+                self._likeness[at] = max(self._likeness[at], self._alike(at, other))
+        self._counted[at] = len(self._held)
+        value = self._values[at]
+        return value - self._loss * abs(value) * self._likeness[at]
+
+    def _marks(self, at: int) -> tuple[int, int, int]:
+        """The root of its path, its maker, its brand: who shares none of them is not alike at all."""
+        return self._paths[at][0], self.makers[at], self._brands[at]
+
+    def _shares(self, at: int) -> bool:
+        """Whether it has anything in common with those that are held; most have not."""
+        roots, makers, brands = self._shared
+        root, maker, brand = self._marks(at)
+        return root in roots or maker in makers or brand in brands
+
+    def _alike(self, one: int, other: int) -> int:
+        """How alike two candidates are, from 0 to _ALL: their categories' paths, their makers, their brands."""
+        alike = 0
+        path = self._paths[other]
+        if path[0] != _UNKNOWN:
+            for level, theirs in zip(self._paths[one], path, strict=True):
+                alike += level == theirs
+            alike *= _BY_LEVEL
+        if self.makers[one] == self.makers[other] != _UNKNOWN:
+            alike += _BY_NAME
+        if self._brands[one] == self._brands[other] != _UNKNOWN:
+            alike += _BY_NAME
+        return alike
 
 
-def fillable(makers: npt.NDArray[np.int32], cap: int) -> int:
-    """How many slots these candidates can fill with at most `cap` of each maker."""
-    counts = np.bincount(makers + 1)  # those without a maker first
-    return int(np.minimum(counts[1:], cap).sum() + counts[0]) if len(counts) else 0
+class Room:
+    """The slots of a slate that candidates do not fill yet, with at most so many of each maker."""
+
+    def __init__(self, count: int, cap: int) -> None:
+        self.left, self._cap = count, cap
+        self._held: dict[int, int] = {}
+
+    def take(self, makers: npt.NDArray[np.int32]) -> None:
+        """Let further candidates in, as far as there is room."""
+        for maker in makers.tolist():
+            if not self.left:
+                return
+            if maker != _UNKNOWN:
+                held = self._held.get(maker, 0)
+                if held == self._cap:
+                    continue
+                self._held[maker] = held + 1
+            self.left -= 1

@@ -145,7 +145,8 @@ class View:
             return NOBODY
         own = self.slates.candidates(shopper_id)
         places = self.to_shop[own.items]
-        return Ranked(places, own.scores, own.reasons, own.odds).take(places >= 0)
+        known, found = places >= 0, Ranked(places, own.scores, own.reasons, own.odds)
+        return found if known.all() else found.take(known)
 
     def popular(self, level: str, store_id: str | None) -> Ranked:
         """Best-sellers of a level, with the odds of an average shopper there where the value model tells them.

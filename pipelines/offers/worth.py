@@ -68,31 +68,40 @@ def options(
         shadow: by campaign the price of a unit of its money; inf: all is spent; a campaign that is not there: 0.
         policy: the settings.
     """
-    prices, costs = shop.prices[places], shop.costs[places]
-    plain = np.full(len(places), np.nan) if odds is None else gain(odds, prices, costs)
-    best, row = plain.copy(), np.full(len(places), NO_OFFER, np.int64)
-    at, rows = shop.offers.running(places, now, store_id)
+    prices, costs, every = shop.prices[places], shop.costs[places], len(places)
+    at, rows, told = shop.offers.running(places, now, store_id)
+    scarce: npt.NDArray[np.float64] | None = None
+    if len(rows):
+        allowed = keeps_margin(told["price"], costs[at], policy.margin_floor)
+        if shadow:
+            scarce = shop.offers.by_campaign(shadow)[told["campaign"]]
+            allowed &= scarce < np.inf
+            scarce = scarce[allowed]
+        at, rows, discount = at[allowed], rows[allowed], told["discount"][allowed]
+        discount[discount != discount] = 0.0
+    row = np.full(every, NO_OFFER, np.int64)
     if not len(rows):
-        return Options(best, row, plain, at, rows, np.zeros(0))
-    told = shop.offers.rows[rows]
-    discount = np.nan_to_num(told["discount"])
-    allowed = keeps_margin(told["price"], costs[at], policy.margin_floor)
-    scarce = np.zeros(len(rows))
-    if shadow:
-        scarce = shop.offers.by_campaign(shadow)[told["campaign"]]
-        allowed &= scarce < np.inf
-    at, rows, discount, scarce = at[allowed], rows[allowed], discount[allowed], scarce[allowed]
-    worths = np.full(len(at), np.nan) if odds is None else gain(odds[at], prices[at], costs[at], discount)
-    if shadow and odds is not None:
-        worths = worths - scarce * spend(odds[at], prices[at], discount)
-    if len(at):
-        # Of one candidate the worth most first, then the smallest discount; where none can be told, as they lie.
-        known = worths == worths
-        order = np.lexsort((np.where(known, discount, 0.0), np.where(known, -worths, 0.0), at))
-        whose = at[order]
-        first = order[np.flatnonzero(np.concatenate([[True], whose[1:] != whose[:-1]]))]
-        of = at[first]
-        told_so = worths[first] == worths[first]
-        better = (worths[first] > plain[of]) | ((discount[first] == 0) & (worths[first] >= plain[of])) | ~told_so
-        row[of[better]], best[of[better]] = rows[first[better]], worths[first[better]]
+        plain = np.full(every, np.nan) if odds is None else gain(odds, prices, costs)
+        return Options(plain.copy(), row, plain, at, rows, np.zeros(0))
+    if odds is None:
+        plain, worths = np.full(every, np.nan), np.full(len(at), np.nan)
+    else:
+        both = np.concatenate([np.arange(every), at])  # without an offer and with each: weighed at once
+        depths = np.concatenate([np.zeros(every), discount])
+        weighed = gain(odds[both], prices[both], costs[both], depths)
+        plain, worths = weighed[:every], weighed[every:]
+        if scarce is not None:
+            worths = worths - scarce * spend(odds[at], prices[at], discount)
+    best = plain.copy()
+    # Of one candidate the worth most first, then the smallest discount; where none can be told, as they lie.
+    known = worths == worths
+    order = np.lexsort((np.where(known, discount, 0.0), np.where(known, -worths, 0.0), at))
+    whose = at[order]
+    ahead = np.empty(len(order), bool)
+    ahead[0] = True
+    np.not_equal(whose[1:], whose[:-1], out=ahead[1:])
+    first = order[ahead]
+    of, most, usual = at[first], worths[first], plain[at[first]]
+    better = (most > usual) | ((discount[first] == 0) & (most >= usual)) | (most != most)
+    row[of[better]], best[of[better]] = rows[first[better]], most[better]
     return Options(best, row, plain, at, rows, worths)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from configs.policy import PolicySettings
 from pipelines.offers.explore import draws, seed_of
-from pipelines.offers.slate import Goods, fill, fillable
+from pipelines.offers.slate import Goods, Room, fill
 from tests.small_shop import END
 
 policies = st.builds(
@@ -29,13 +29,14 @@ def goods(seed: int, size: int, *, groups: int = 3, newcomers: bool = True) -> G
     chance = np.random.default_rng(seed)
     group, value = chance.integers(0, groups, size), np.round(chance.normal(5, 3, size), 1)
     order = np.lexsort((-value, group))
+    paths = np.array([[-1, 0, 0, 1, 2, 2, 2], [-1, 0, 0, 1, 2, 3, 3], [-1, 0, 1, 2, 3, 4, 5]], np.int32)
     rights = np.where(chance.random(size) < 0.3, 0.02, 0.0) if newcomers else np.zeros(size)
     return Goods(
         group[order],
         value[order],
         chance.integers(-1, 5, size).astype(np.int32),
         chance.integers(-1, 5, size).astype(np.int32),
-        chance.integers(-1, 4, (3, size)).astype(np.int32),
+        paths[:, chance.integers(0, paths.shape[1], size)],
         rights,
     )
 
@@ -48,7 +49,9 @@ def test_every_slot_keeps_the_rules_and_its_propensities_sum_to_one(
     pool = goods(seed, size)
     found = fill(pool, count, policy, draws(f"{seed:032x}", count + 1))
     shown = [slot.at for slot in found]
-    assert len(shown) == len(set(shown)) == min(count, fillable(pool.makers, policy.maker_cap)), "it always answers"
+    room = Room(count, policy.maker_cap)
+    room.take(pool.makers)
+    assert len(shown) == len(set(shown)) == count - room.left, "it always answers"
     makers = [maker for maker in pool.makers[shown].tolist() if maker >= 0]
     assert all(makers.count(maker) <= policy.maker_cap for maker in makers)
     for number, slot in enumerate(found):
@@ -56,6 +59,31 @@ def test_every_slot_keeps_the_rules_and_its_propensities_sum_to_one(
         assert chances.sum() == pytest.approx(1, abs=1e-12) and chances[slot.at] == pytest.approx(slot.propensity)
         assert (chances[slot.open] >= policy.exploration / slot.open.sum() - 1e-12).all(), "all is explored"
         assert not chances[~slot.open].any() and not slot.open[shown[:number]].any() and slot.open[slot.best]
+
+
+def alike(pool: Goods, one: int, other: int) -> int:
+    """Twelfths: two for each level of the category's path that is the same, three each for maker and brand."""
+    levels = pool.paths[0, one] >= 0 and sum(pool.paths[:, one] == pool.paths[:, other])
+    names = [codes[one] == codes[other] >= 0 for codes in (pool.makers, pool.brands)]
+    return int(2 * levels + 3 * sum(names))
+
+
+@settings(max_examples=300, deadline=None)
+@given(seed=st.integers(0, 10**6), size=st.integers(1, 40), count=st.integers(1, 12), policy=policies)
+def test_the_best_of_a_slot_is_what_looking_at_every_candidate_finds(
+    seed: int, size: int, count: int, policy: PolicySettings
+) -> None:
+    pool = goods(seed, size)
+    shown: list[int] = []
+    for slot in fill(pool, count, policy, draws(f"{seed:032x}", count + 1)):
+        group = min(pool.group[slot.open])
+        worth = {
+            at: pool.value[at]
+            - policy.diversity / 12 * abs(pool.value[at]) * max((alike(pool, at, held) for held in shown), default=0)
+            for at in np.flatnonzero(slot.open & (pool.group == group)).tolist()
+        }
+        assert slot.best == max(worth, key=lambda at: worth[at])  # of equal ones the first
+        shown.append(slot.at)
 
 
 @settings(max_examples=60, deadline=None)

@@ -167,17 +167,20 @@ class Pacer:
 
 def commitments_of(slate: Slate) -> list[_Commitment]:
     """What a slate's offers may take: (campaign, expected money, variance), minor units."""
-    found = []
+    told: list[tuple[int, str, float, float]] = []
     for chosen in slate.items:
         offer, terms = chosen.terms.offer, chosen.terms
         if offer is None or offer.campaign_id is None or terms.was is None or terms.price is None:
             continue
-        money = float(terms.was - terms.price)
-        if money <= 0:
-            continue
-        likely = _chance(slate, chosen.place, offer.discount or 0.0)
-        found.append((offer.campaign_id, likely * money, likely * (1 - likely) * money * money))
-    return found
+        if terms.was > terms.price:
+            told.append((chosen.place, offer.campaign_id, float(terms.was - terms.price), offer.discount or 0.0))
+    if not told:
+        return []
+    likely = _chances(slate, [one[0] for one in told], [one[3] for one in told])
+    return [
+        (campaign, chance * money, chance * (1 - chance) * money * money)
+        for (_, campaign, money, _), chance in zip(told, likely, strict=True)
+    ]
 
 
 def spent_offers(shop: ShopReads, slate: Slate, store_id: str | None, now: datetime) -> list[tuple[int, str]]:
@@ -187,20 +190,23 @@ def spent_offers(shop: ShopReads, slate: Slate, store_id: str | None, now: datet
         return []
     places = np.array([chosen.place for chosen in slate.items], np.int32)
     found = []
-    for at, row in zip(*shop.offers.running(places, now, store_id), strict=True):
+    running, rows, _ = shop.offers.running(places, now, store_id)
+    for at, row in zip(running, rows, strict=True):
         offer = shop.offers.offer(int(row))
         if offer.campaign_id in spent:
             found.append((int(places[at]), offer.offer_id))
     return found
 
 
-def _chance(slate: Slate, place: int, discount: float) -> float:
+def _chances(slate: Slate, places: list[int], discounts: list[float]) -> list[float]:
+    """That each is redeemed, by the first list that tells its odds."""
+    wanted, depth = np.array(places, np.int32)[:, None], np.array(discounts)
+    found = np.full(len(places), np.nan)
     for looked in slate.looked:
-        if looked.ranked.odds is None:
+        if looked.ranked.odds is None or not len(looked.ranked):
             continue
-        at = np.flatnonzero(looked.ranked.items == place)
-        if len(at):
-            likely = float(chance(looked.ranked.odds[at[:1]], discount)[0])
-            if likely == likely:
-                return likely
-    return _UNKNOWN_CHANCE
+        there = looked.ranked.items == wanted
+        likely = chance(looked.ranked.odds[there.argmax(axis=1)], depth)
+        found = np.where(there.any(axis=1) & (found != found), likely, found)
+    likelihoods: list[float] = np.where(found == found, found, _UNKNOWN_CHANCE).tolist()
+    return likelihoods

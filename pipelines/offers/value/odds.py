@@ -41,8 +41,9 @@ def gain(
         Shape (n,), or (n, m). NaN where odds, price or cost are not known.
     """
     before, after, usual, left, keeps = _terms(odds, price, cost, discount)
-    value = after * (usual * (1.0 - _fraction(discount)) - left) - before * (usual - left)
-    return np.asarray(value - (1.0 - keeps) * (after - before) * (usual - left), np.float64)
+    profit = usual - left
+    value = after * (usual * (1.0 - _fraction(discount)) - left) - before * profit
+    return np.asarray(value - (1.0 - keeps) * (after - before) * profit, np.float64)
 
 
 def spend(odds: npt.NDArray[np.floating], price: npt.ArrayLike, discount: npt.ArrayLike | None) -> Floats:
@@ -66,15 +67,17 @@ def _terms(
     """p0, p1, price, cost and keeps, each with as many axes as `discount` has."""
     fraction = _fraction(discount)
     told = np.asarray(odds, np.float64)
-
-    def column(values: npt.ArrayLike) -> Floats:
-        array = np.asarray(values, np.float64)
-        return array[:, None] if array.ndim and fraction.ndim == 2 else array
-
-    def known(values: npt.ArrayLike) -> Floats:
-        array = column(values)
-        return np.where(array < 0, np.nan, array)
-
+    usual, left = _known(price), _known(cost)
+    columns = [told[:, column] for column in (UNSHOWN, SHOWN, SLOPE, KEEPS)]
+    if fraction.ndim == 2:
+        columns = [column[:, None] for column in columns]
+        usual, left = (array[:, None] if array.ndim else array for array in (usual, left))
+    unshown, shown, slope, keeps = columns
     cut = -np.log1p(-np.minimum(fraction, _DEEPEST))
-    after = expit(column(told[:, SHOWN]) + column(told[:, SLOPE]) * cut)
-    return expit(column(told[:, UNSHOWN])), after, known(price), known(cost), column(told[:, KEEPS])
+    return expit(unshown), expit(shown + slope * cut), usual, left, keeps
+
+
+def _known(values: npt.ArrayLike) -> Floats:
+    array = np.array(values, np.float64)
+    array[array < 0] = np.nan
+    return array
