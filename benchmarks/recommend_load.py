@@ -4,8 +4,9 @@ Run it: .venv/bin/python benchmarks/recommend_load.py --out benchmarks/results
 It makes a shop of 100,000 items at random in a temporary home, with stock, offers, costs and slates that carry odds,
 and starts `facings serve` with one worker. The client keeps to one core and the server to the other. A closed loop over
 CONNECTIONS connections measures requests a second; an open loop at RATE requests a second measures latency from the
-moment each request was due. Then Feast's feature server answers from the same home's online store: one shopper's
-features a request, through the same client.
+moment each request was due. Then Feast's feature server answers from the same home's online store, through the same
+client: one shopper's features a request (the service `shopper`), and that shopper's features of as many candidates as a
+slate is chosen from (`shopper_item`).
 """
 
 from __future__ import annotations
@@ -266,12 +267,16 @@ def facings_request(number: int) -> bytes:
 
 
 def feast_request(number: int) -> bytes:
-    """One shopper's features of the service that the recommenders read."""
-    body = {
-        "features": [f"shopper:{name}" for name in ("recency_days", "items_90d", "spend_90d", "tenure_days")],
-        "entities": {"shopper_id": [f"shopper-{number * 7_919 % SHOPPERS}"]},
-    }
-    return request_of("/get-online-features", body)
+    """One shopper's features, as the recommenders read them."""
+    who = f"shopper-{number * 7_919 % SHOPPERS}"
+    return request_of("/get-online-features", {"feature_service": "shopper", "entities": {"shopper_id": [who]}})
+
+
+def feast_candidates_request(number: int) -> bytes:
+    """What a shopper has to do with each of the candidates of a slate."""
+    who, items = number * 7_919 % SHOPPERS, [f"item-{number * 31 % ITEMS + one}" for one in range(CANDIDATES)]
+    entities = {"shopper_id": [f"shopper-{who}"] * CANDIDATES, "item_id": items}
+    return request_of("/get-online-features", {"feature_service": "shopper_item", "entities": entities})
 
 
 def measure(port: int, request: Callable[[int], bytes], seconds: float) -> tuple[float, float, list[float]]:
@@ -330,12 +335,15 @@ def main() -> None:
                 [*feast, "serve", "--port", str(port), "--no-access-log", "--max-requests", "0"], home, port, "/health"
             ):
                 theirs, rate, slow = measure(port, feast_request, arguments.seconds)
+                candidates = uvloop.run(closed_loop(port, feast_candidates_request, arguments.seconds))
             result["feast_serve"] = {
                 "requests_per_second": round(theirs),
                 "at": round(rate),
                 "p99_ms": round(float(np.percentile(slow, 99)) * 1e3, 2),
+                "requests_per_second_of_all_candidates": round(candidates, 1),
             }
             result["times_feast"] = round(answered / theirs, 1)
+            result["times_feast_of_all_candidates"] = round(answered / candidates, 1)
         print(json.dumps(result, indent=1))
         if arguments.out:
             path = arguments.out / f"recommend_load-{result['date']}.json"

@@ -19,7 +19,7 @@ from pipelines.offers.decide import Ask
 from pipelines.offers.view import View
 from serving.page_routes import ListClosed, Pages, Place, page_routes
 from serving.problems import add_handlers
-from serving.recommend import Shortcut, recommending
+from serving.recommend import Application, recommending
 from serving.routes import api_routes
 from serving.services import Services, build_services
 
@@ -47,7 +47,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         await asyncio.to_thread(services.end)
         services.current.close()
 
-    app = FastAPI(
+    app = Application(
         title="Facings",
         description="Offers, screens and events. Every error is an RFC 9457 problem.",
         version="1",
@@ -56,7 +56,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.services = services
-    app.add_middleware(Shortcut, recommend=recommending(services))
+    app.take(recommending(services))
     add_handlers(app)
     app.include_router(api_routes(services))
     pages = Pages(

@@ -6,7 +6,6 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -88,7 +87,7 @@ class Moment:
             recent = self._live.recent(shopper_id)
             who, running = pseudonym(shopper_id, self._key), self._experiments.current()
             group = groups(who, running, holdout=self._policy.holdout, now=now)
-        found = facts_of(
+        return facts_of(
             view.shop,
             shopper_id,
             now,
@@ -96,10 +95,10 @@ class Moment:
             recent=recent,
             blocks=self._blocks,
             quiet_until=self.quiet_until(screen_id),
+            shadow=self._shadow(),
             holdout=group.holdout,
             variants=group.variants,
         )
-        return replace(found, shadow=self._shadow())
 
     def rules(self) -> Rules:
         """What is kept from being shown now: for who shows a slate for longer than one moment."""
