@@ -28,6 +28,9 @@ from state.forgotten import pseudonym
 _LOG = logging.getLogger("facings.decisions")
 _GATHER_SECONDS = 0.05
 _BATCH = 256
+# Rows of a transaction, and the pause after it: on one core requests wait for what writes, so it writes a little at a
+# time. Where much waits it writes all at once, so that it keeps up.
+_AT_ONCE, _PAUSE_SECONDS, _MUCH = 8, 0.001, 1_000
 _CAPACITY = 20_000
 _MOST_KNOWN = 50_000
 _PRUNE_EVERY = timedelta(hours=1)
@@ -155,7 +158,14 @@ class DecisionLog:
             gone = self._forgotten(everybody)
             kept = [noted for noted in batch if gone.isdisjoint(noted.row.everybody)]
             parts = {key: body for noted in batch for key, body in noted.parts}
-            append_decisions(self._engine, [noted.row for noted in kept], list(parts.items()))
+            if parts:
+                append_decisions(self._engine, (), list(parts.items()))
+            many = len(self._waiting) >= _MUCH
+            step = len(batch) if many else _AT_ONCE
+            for start in range(0, len(kept), step):
+                append_decisions(self._engine, [noted.row for noted in kept[start : start + step]], ())
+                if not many:
+                    self._stopping.wait(_PAUSE_SECONDS)
             # Who was forgotten between the look and the write: whoever erases after it finds the rows, else we do.
             for shopper in self._forgotten(everybody) - gone:
                 erase_decisions(self._engine, shopper)
