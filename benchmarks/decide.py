@@ -109,7 +109,7 @@ def candidates(chance: np.random.Generator) -> Ranked:
     unshown = chance.normal(-4, 1, CANDIDATES)
     odds = np.stack(
         [unshown, unshown + chance.uniform(0, 1, CANDIDATES), chance.uniform(0, 3, CANDIDATES),
-         chance.uniform(0.5, 1, CANDIDATES)], axis=1
+         chance.uniform(0.5, 1, CANDIDATES), chance.uniform(0, 0.1, CANDIDATES)], axis=1
     )  # fmt: skip
     assert odds.shape == (CANDIDATES, ODDS)
     scores = np.sort(chance.random(CANDIDATES))[::-1].astype(np.float32)

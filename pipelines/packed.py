@@ -1,4 +1,4 @@
-"""Ranked candidates as bytes, eight or sixteen for each, and the LMDB files that hold them."""
+"""Ranked candidates as bytes, eight or eighteen for each, and the LMDB files that hold them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ REASON_CODES = {str(reason): code for code, reason in enumerate(REASONS)}
 _ITEM_BITS = 28
 MAX_ITEMS = 1 << _ITEM_BITS
 _LONGEST_KEY = 500  # LMDB takes 511 bytes
-ODDS = 4
+ODDS = 5
 """Columns of `Ranked.odds`."""
-_PLAIN, _WITH_ODDS = 8, 8 + 2 * ODDS  # bytes of a candidate
-_ODDS_FOLLOW = b"\x01"  # one byte more than a multiple of eight: what was packed with odds
+_PLAIN, _EACH = 8, 2  # bytes of a candidate, and of each of its odds
+# What was packed with odds ends with a byte that says how many columns they have, which makes its length an odd number.
+_COLUMNS = {1: 4, 2: ODDS}
+_ODDS_FOLLOW = b"\x02"
 _MAX_TABLES = 16  # of one file
 _MAP_GROWTH = 1 << 40  # address space, not disk: the file is as large as its content
 
@@ -37,10 +39,11 @@ class Ranked:
         items: positions in an item array, int32.
         scores: float32, higher is better.
         reasons: positions in REASONS, uint8.
-        odds: what the value model says of each, float16, shape (n, 4): log-odds that it is bought on a visit where it
+        odds: what the value model says of each, float16, shape (n, 5): log-odds that it is bought on a visit where it
             is not shown; where it is shown at its usual price; what each unit of -log(1 - discount) adds to that, not
-            negative; the share (0 to 1) of the profit of added sales that is not taken from other goods. A row of NaN:
-            nothing is known of this one. None: of none.
+            negative; the share (0 to 1) of the profit of added sales that is not taken from other goods; and what each
+            unit of -log(1 - discount) brings by other goods, as a share of the profit of one. A row of NaN: nothing is
+            known of this one. None: of none.
     """
 
     items: npt.NDArray[np.int32]
@@ -70,15 +73,21 @@ def pack(ranked: Ranked) -> bytes:
 
 def unpack(content: bytes) -> Ranked:
     """Read what `pack` wrote."""
-    has_odds = len(content) % _PLAIN == len(_ODDS_FOLLOW)
-    count = len(content) // (_WITH_ODDS if has_odds else _PLAIN)
+    columns = _COLUMNS[content[-1]] if len(content) % 2 else 0
+    count = len(content) // (_PLAIN + _EACH * columns)
     tagged = np.frombuffer(content, "<u4", count)
     return Ranked(
         (tagged & np.uint32(MAX_ITEMS - 1)).astype(np.int32),
         np.frombuffer(content, "<f4", count, count * 4),
         (tagged >> np.uint32(_ITEM_BITS)).astype(np.uint8),
-        np.frombuffer(content, "<f2", count * ODDS, count * _PLAIN).reshape(count, ODDS) if has_odds else None,
+        _odds(content, count, columns) if columns else None,
     )
+
+
+def _odds(content: bytes, count: int, columns: int) -> npt.NDArray[np.float16]:
+    """As they were packed; columns that were not known then are 0, which is what was decided by."""
+    told = np.frombuffer(content, "<f2", count * columns, count * _PLAIN).reshape(count, columns)
+    return told if columns == ODDS else np.pad(told, ((0, 0), (0, ODDS - columns)))
 
 
 def key_of(identifier: str) -> bytes:

@@ -36,7 +36,7 @@ class Case:
     Attributes:
         named: row of each possible shopper among the day's visits, and probability of each; the rest is somebody else.
         others: rows of some who may stand there instead.
-        odds: of each named shopper and of the level, over all items; shape (named + 1, items, 4).
+        odds: of each named shopper and of the level, over all items; shape (named + 1, items, 5).
         prices, costs: minor units; shape (items,).
         offered: whether an item may be offered at DEPTH.
     """
@@ -162,7 +162,7 @@ def _odds(town: Town, visits: Visits, items: npt.NDArray[np.int64]) -> Floats:
     keeps = np.clip(town.gain(visits, items) / (added * margin), 0, 1)
     log = [logit(np.clip(chance, 1e-6, 1 - 1e-6)) for chance in (before, shown, cheaper)]
     slope = np.maximum((log[2] - log[1]) / -np.log(1 - DEPTH), 0)
-    return np.stack([log[0], log[1], slope, keeps], axis=2)
+    return np.stack([log[0], log[1], slope, keeps, np.zeros_like(slope)], axis=2)
 
 
 def measure(

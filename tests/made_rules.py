@@ -183,7 +183,7 @@ def _ranked(draw: np.random.Generator, size: int) -> Ranked:
     odds = None
     if draw.random() < 0.5:
         odds = draw.normal(-1, 1, (count, ODDS)).astype(np.float16)
-        odds[:, 2], odds[:, 3] = np.abs(odds[:, 2]), draw.random(count)
+        odds[:, 2], odds[:, 3], odds[:, 4] = np.abs(odds[:, 2]), draw.random(count), np.abs(odds[:, 4])
         odds[draw.random(count) < 0.2] = np.nan
     scores = np.sort(draw.random(count).astype(np.float32))[::-1].copy()
     return Ranked(places, scores, draw.integers(0, len(REASONS), count).astype(np.uint8), odds)

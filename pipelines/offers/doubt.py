@@ -65,7 +65,7 @@ class Pool:
     Attributes:
         items: positions, each once; the likeliest shopper's first, the level's last. Ties are left in this order.
         probability: of each shopper, and of somebody else as the last; shape (people,).
-        odds: as of `Ranked`, NaN where the person's list does not have the item; shape (people, items, 4).
+        odds: as of `Ranked`, NaN where the person's list does not have the item; shape (people, items, 5).
         scores, reasons: of each person's list, NaN and 0 where it does not have the item; shape (people, items).
     """
 

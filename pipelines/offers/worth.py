@@ -63,7 +63,7 @@ def options(
     Args:
         shop: what is known of the items.
         places: the candidates, shape (n,).
-        odds: of a purchase, shape (n, 4); nan: not known; None: of none.
+        odds: of a purchase, shape (n, 5); nan: not known; None: of none.
         now, store_id: when and where.
         shadow: by campaign the price of a unit of its money; inf: all is spent; a campaign that is not there: 0.
         policy: the settings.

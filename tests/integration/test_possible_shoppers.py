@@ -39,7 +39,8 @@ class WithOdds(View):
 
 def _with_odds(ranked: Ranked, base: float) -> Ranked:
     unshown = base - 0.1 * np.arange(len(ranked))
-    odds = np.stack([unshown, unshown + 0.5, np.ones(len(ranked)), np.ones(len(ranked))], axis=1)
+    ones = np.ones(len(ranked))
+    odds = np.stack([unshown, unshown + 0.5, ones, ones, 0.0 * ones], axis=1)
     return replace(ranked, odds=odds.astype(np.float16))
 
 

@@ -23,7 +23,8 @@ def candidates(seed: int, size: int, first: int = 0) -> Ranked:
     random = np.random.default_rng(seed)
     items = random.permutation(ITEMS)[:size].astype(np.int32)
     unshown = random.normal(-3, 1.2, size)
-    odds = np.stack([unshown, unshown + random.gamma(1, 0.8, size), random.random(size), random.random(size)], axis=1)
+    random_parts = [random.gamma(1, 0.8, size), random.random(size), random.random(size)]
+    odds = np.stack([unshown, unshown + random_parts[0], *random_parts[1:], np.zeros(size)], axis=1)
     ranked = Ranked(items, np.linspace(1, 0, size, dtype=np.float32), np.full(size, first, np.uint8), odds.astype("f2"))
     return ranked.take(np.argsort(-worths_of(ranked).max(axis=1), kind="stable"))
 
@@ -120,7 +121,7 @@ def odds_of(*rows: tuple[float, float]) -> np.ndarray:  # type: ignore[type-arg]
     """Probabilities unshown and shown as odds, without response to prices, all of it kept."""
     chance = np.array(rows)
     log = np.log(chance / (1 - chance))
-    return np.column_stack([log, np.zeros(len(rows)), np.ones(len(rows))]).astype("f2")
+    return np.column_stack([log, np.zeros(len(rows)), np.ones(len(rows)), np.zeros(len(rows))]).astype("f2")
 
 
 def test_harm_is_what_only_one_would_buy_times_the_chance_that_it_is_not_them() -> None:

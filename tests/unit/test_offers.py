@@ -181,19 +181,27 @@ def test_candidates_are_packed_into_eight_bytes_each_and_come_back_the_same() ->
 
 
 @given(count=st.integers(0, 9))
-def test_odds_take_eight_bytes_more_and_come_back_the_same(count: int) -> None:
+def test_odds_take_ten_bytes_more_and_come_back_the_same(count: int) -> None:
     odds = np.linspace(-9, 9, count * ODDS).astype(np.float16).reshape(count, ODDS)
     odds[1::3] = np.nan
     items, scores, codes = np.arange(count, dtype=np.int32), np.ones(count, np.float32), np.full(count, 3, np.uint8)
     packed = pack(Ranked(items, scores, codes, odds))
     back = unpack(packed)
-    assert len(packed) == 16 * count + 1 and back.odds is not None and back.odds.shape == (count, ODDS)
+    assert len(packed) == 18 * count + 1 and back.odds is not None and back.odds.shape == (count, ODDS)
     assert (back.items == items).all() and (back.scores == scores).all() and (back.reasons == codes).all()
     assert np.array_equal(back.odds, odds, equal_nan=True)
     part = back.take(items % 2 == 0)
     assert (
         part.odds is not None and np.array_equal(part.odds, odds[::2], equal_nan=True) and len(part) == -(-count // 2)
     )
+
+
+def test_what_was_packed_before_a_discount_told_of_other_goods_is_read_as_it_was_meant() -> None:
+    odds = np.arange(8, dtype=np.float16).reshape(2, 4)
+    plain = pack(Ranked(np.arange(2, dtype=np.int32), np.ones(2, np.float32), np.zeros(2, np.uint8)))
+    back = unpack(plain + odds.astype("<f2").tobytes() + b"\x01")
+    assert len(back) == 2 and back.odds is not None and np.array_equal(back.odds[:, :4], odds)
+    assert back.odds.shape == (2, ODDS) and (back.odds[:, 4] == 0).all()
 
 
 def test_a_damaged_shop_is_refused_and_built_anew_from_the_lake(folder: Path, tmp_path: Path) -> None:

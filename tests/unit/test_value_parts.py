@@ -7,6 +7,7 @@ import pytest
 from scipy import sparse
 
 from pipelines.offers.value.features import NAMES, SHOWN_NAMES
+from pipelines.offers.value.others import Others, learn_others, parts
 from pipelines.offers.value.response import Response, foreignness
 from pipelines.offers.value.taste import Choices, fit_taste
 
@@ -81,3 +82,32 @@ def test_a_category_is_the_less_foreign_the_more_of_the_visits_it_was_bought_on(
     features[:, NAMES.index("visits")] = np.log1p([20, 20, 20, 200])
     never, once, often, seldom = foreignness(features)
     assert never == 1 and 1 > once > often > 0 and seldom > often
+
+
+def learned(count: int, taken: float, brought: float) -> Others:
+    """From random offers of which one in three was made, in categories of one other good with a profit of 2."""
+    random = np.random.default_rng(count)
+    cut, usual = random.choice([0.1, 0.2, 0.35], count), random.beta(1, 3, count) * 0.8
+    own, added = np.full(count, 0.05), random.uniform(0.0, 0.15, count)
+    less, more = parts(own, added, cut, 2.0 * usual, usual)
+    offered = random.random(count) < 1 / 3
+    sold = random.random(count) < usual + offered * (taken * less + brought * more) / 2.0
+    return learn_others(less, more, usual=2.0 * usual, square=4.0 * usual, profit=2.0 * sold,
+                        offered=offered.astype(np.float64), propensity=np.where(offered, 1 / 3, 2 / 3))  # fmt: skip
+
+
+def test_what_a_discount_brings_by_other_goods_is_found_where_it_does_and_nowhere_else() -> None:
+    brought, nothing, few = learned(100_000, 1.0, 2.5), learned(100_000, 0.5, 0.0), learned(20, 1.0, 2.5)
+    assert brought.brought == pytest.approx(2.5, abs=0.4) and brought.taken == pytest.approx(1.0, abs=0.4)
+    assert nothing.brought < 0.25 and nothing.taken == pytest.approx(0.5, abs=0.3)
+    assert few.brought < 0.5 and few.taken == pytest.approx(1.0, abs=0.3)
+    assert learn_others(*[np.zeros(0)] * 2, usual=np.zeros(0), square=np.zeros(0), profit=np.zeros(0),
+                        offered=np.zeros(0), propensity=np.zeros(0)) == Others()  # fmt: skip
+
+
+def test_others_are_told_of_by_what_else_the_shopper_would_buy_in_the_category() -> None:
+    shopper, category = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 0])
+    chance, margin = np.array([0.2, 0.3, 0.4, 0.5]), np.array([2.0, 1.0, 1.0, 0.0])
+    keeps, lift = Others(1.0, 2.0).told(shopper, category, chance, margin)
+    assert keeps == pytest.approx([1 - 0.3 / 0.8 / 2.0, 1 - 0.4 / 0.7 / 1.0, 1.0, 1.0])
+    assert lift == pytest.approx([2 * 0.3 * 0.5 / 2.0, 2 * 0.4 * 0.5 / 1.0, 0.0, 0.0])

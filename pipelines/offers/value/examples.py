@@ -19,7 +19,9 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 _WINDOW_DAYS, _MOST_WINDOWS = 7, 8
-_MOST_NOT_BOUGHT, _MOST_BOUGHT, _MOST_SHOWN = 200_000, 80_000, 200_000
+_MOST_NOT_BOUGHT, _MOST_BOUGHT, _MOST_SHOWN, _MOST_DRAWN = 200_000, 80_000, 200_000, 40_000
+_MOST_BESIDE = 30
+"""Goods of a category beside an item that are told of one by one: those that sell most."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Drawn:
     """Random offers: features, what was drawn and with which propensity, and what came of the visit.
 
     `others`: profit of the visit from other goods of the item's category; `own`: from the item, money of the shop.
+    `beside`, `beside_row`, `beside_item`: features of those other goods on the visit, which row they belong to, and
+    which they are.
     """
 
     features: Floats
@@ -67,6 +71,9 @@ class Drawn:
     bought: Floats
     others: Floats
     own: Floats
+    beside: Floats
+    beside_row: Ints
+    beside_item: Ints
 
 
 def windows(data: ValueData) -> list[tuple[int, int]]:
@@ -92,6 +99,7 @@ def examples(known: Known, rng: np.random.Generator) -> tuple[Unshown, Shown, Dr
     seen = np.unique(shown.visit * goods + shown.item)
     plain = sold[~np.isin(sold, seen)]
     kept = min(1.0, _MOST_BOUGHT / max(1, len(plain)))
+    goods_of = _best_sellers(data)
     unshown, told, drawn = [], [], []
     for number, (start, end) in enumerate(spans):
         taste = known.taste(start, rng)
@@ -111,8 +119,10 @@ def examples(known: Known, rng: np.random.Generator) -> tuple[Unshown, Shown, Dr
             rows = np.sort(rng.choice(rows, _MOST_SHOWN // len(spans), replace=False))
         told.append(_shown(known, shown.take(rows), sold, taste, start, number))
         random = _valid(data.draws, of_visit, start, end)
+        if len(random) > _MOST_DRAWN // len(spans):
+            random = random.take(np.sort(rng.choice(len(random), _MOST_DRAWN // len(spans), replace=False)))
         if len(random):
-            drawn.append(_drawn(known, random, sold, taste, start))
+            drawn.append(_drawn(known, random, sold, taste, start, goods_of))
     first, second = (np.concatenate([part[column] for part in unshown]) for column in range(2))
     columns = (
         np.concatenate([getattr(part, name) for part in told])
@@ -129,7 +139,7 @@ def later(known: Known, taste: Taste, cut: int) -> tuple[Shown, Drawn | None]:
     rows = _rows(data.showings, goods, of_visit, cut, data.moment)[:_MOST_SHOWN]
     random = _valid(data.draws, of_visit, cut, data.moment)
     shown = _shown(known, data.showings.take(rows), sold, taste, cut, 0)
-    return shown, _drawn(known, random, sold, taste, cut) if len(random) else None
+    return shown, _drawn(known, random, sold, taste, cut, []) if len(random) else None
 
 
 def _rows(shown: Events, goods: int, of_visit: Ints, start: int, end: int) -> Ints:
@@ -170,7 +180,25 @@ def _cut(events: Events) -> Floats:
     return np.asarray(-np.log1p(-events.extra["discount"]))
 
 
-def _drawn(known: Known, random: Events, sold: Ints, taste: Taste, start: int) -> Drawn:
+def _best_sellers(data: ValueData) -> list[Ints]:
+    """Of each category the goods that sell most."""
+    sales = np.bincount(data.purchases.item, minlength=len(data.item_ids))
+    order = np.argsort(-sales, kind="stable")
+    return [order[data.category[order] == kind][:_MOST_BESIDE] for kind in range(data.categories)]
+
+
+def _beside(known: Known, asked: Asked, taste: Taste, start: int, goods_of: list[Ints]) -> tuple[Floats, Ints, Ints]:
+    """What else is in the category of each asked item; without `goods_of` nothing is told."""
+    some = [goods_of[kind] if goods_of else asked.item[:0] for kind in known.data.category[asked.item]]
+    row = np.repeat(np.arange(len(asked)), [len(goods) for goods in some])
+    item = np.concatenate([asked.item[:0], *some])
+    there = (item != asked.item[row]) & (known.data.launched[item] <= asked.time[row])
+    row, item = row[there], item[there]
+    pairs = Asked(asked.shopper[row], item, asked.time[row], asked.store[row])
+    return known.features(pairs, taste, start), row, item
+
+
+def _drawn(known: Known, random: Events, sold: Ints, taste: Taste, start: int, goods_of: list[Ints]) -> Drawn:
     data, bought = known.data, known.data.purchases
     goods, kinds = len(data.item_ids), data.categories
     asked = _asked(data, random.visit, random.item)
@@ -179,6 +207,7 @@ def _drawn(known: Known, random: Events, sold: Ints, taste: Taste, start: int) -
     of_kind = _sums(kind, each, random.visit * kinds + data.category[random.item])
     own = _sums(item, each, random.visit * goods + random.item)
     ones = np.ones(len(random))
+    beside, row, other = _beside(known, asked, taste, start, goods_of)
     return Drawn(
         features=known.features(asked, taste, start),
         shown=known.shown(asked, ones, np.full(len(random), -1.0), _cut(random)),
@@ -188,6 +217,9 @@ def _drawn(known: Known, random: Events, sold: Ints, taste: Taste, start: int) -
         bought=np.isin(random.visit * goods + random.item, sold).astype(np.float64),
         others=of_kind - own,
         own=own,
+        beside=beside,
+        beside_row=row,
+        beside_item=other,
     )
 
 
@@ -208,6 +240,11 @@ def _joined(parts: list[Drawn]) -> Drawn:
     )
     columns = {
         name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("features", "shown", "offered", "propensity", "bought", "others", "own")
-    }
+        for name in (
+            "features", "shown", "offered", "propensity", "bought", "others", "own", "beside", "beside_row",
+            "beside_item",
+        )
+    }  # fmt: skip
+    sizes = [len(part.own) for part in parts]
+    columns["beside_row"] += np.repeat(np.cumsum([0, *sizes[:-1]]), [len(part.beside_row) for part in parts])
     return Drawn(asked=whole, **columns)

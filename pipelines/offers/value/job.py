@@ -223,7 +223,10 @@ def _average(value: ValueModel, people: Ints, goods: Ints, rng: np.random.Genera
     slope = (_log_odds(cut) - _log_odds(after)) / -np.log1p(-_STEP)
     added = 1.0 / (1.0 + np.exp(-odds[:, 1])) - 1.0 / (1.0 + np.exp(-odds[:, 0]))
     kept = mean_of(added * odds[:, 3]) / np.where(np.abs(mean_of(added)) > 1e-9, mean_of(added), 1.0)
-    return np.stack([_log_odds(before), _log_odds(after), np.maximum(slope, 0.0), np.clip(kept, 0.0, 1.0)], axis=1)
+    lift = mean_of(odds[:, 4])
+    return np.stack(
+        [_log_odds(before), _log_odds(after), np.maximum(slope, 0.0), np.clip(kept, 0.0, 1.0), lift], axis=1
+    )
 
 
 def _log_odds(share: Floats) -> Floats:

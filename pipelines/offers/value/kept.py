@@ -1,6 +1,6 @@
 """The value model's part of a version: odds of each shopper's candidates and of an average shopper of each place.
 
-A folder: `odds.parquet` (shopper_id, item_id and the four numbers), `places.parquet` (level, item_id and the four), and
+A folder: `odds.parquet` (shopper_id, item_id and the five numbers), `places.parquet` (level, item_id and the five), and
 `value.json` (whether there is a model, why not, and how good it is). Kept with the version it was trained beside, so
 that its slates can be built again; rows of a forgotten shopper are erased from it as from every such table.
 """
@@ -17,7 +17,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 ODDS, PLACES, FACTS = "odds.parquet", "places.parquet", "value.json"
-COLUMNS = ("unshown", "shown", "slope", "keeps")
+COLUMNS = ("unshown", "shown", "slope", "keeps", "lift")
 
 
 class ValueFacts(BaseModel):
@@ -64,5 +64,6 @@ class Kept:
 
 
 def odds_of(frame: pl.DataFrame) -> np.ndarray[tuple[int, int], np.dtype[np.float16]]:
-    """The four columns of a table as `Ranked.odds`."""
-    return frame.select(COLUMNS).to_numpy().astype(np.float16)
+    """The five columns of a table as `Ranked.odds`; what an older version did not tell is 0."""
+    told = [name if name in frame.columns else pl.lit(0.0).alias(name) for name in COLUMNS]
+    return frame.select(told).to_numpy().astype(np.float16)

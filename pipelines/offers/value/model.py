@@ -1,8 +1,8 @@
 """The value model: odds that a shopper buys an item on a visit, shown and not shown, at each depth of discount.
 
 Unshown: gradient-boosted trees on all visits. Shown: a small regression on what was shown, which leans on them
-(`response.py`), calibrated by isotonic regression on the newest window, which it had not seen. What an item takes from
-its category is in proportion to what else would be bought there, by a factor that the random offers tell.
+(`response.py`), calibrated by isotonic regression on the newest window, which it had not seen. What showing does to
+other goods of the category is in proportion to what else would be bought there (`others.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from models.boosting import Boosting
 from models.calibration import Calibration
 from pipelines.offers.value.data import ValueData
 from pipelines.offers.value.examples import Drawn, Shown, examples
-from pipelines.offers.value.features import NAMES, SHOWN_NAMES, Asked, Known
+from pipelines.offers.value.features import SHOWN_NAMES, Asked, Known
+from pipelines.offers.value.others import Others, learn_others, parts
 from pipelines.offers.value.response import Response
 from pipelines.offers.value.taste import Taste
 from pipelines.packed import ODDS
@@ -34,7 +35,6 @@ _OWN_ROWS = 5_000.0
 """The regression's own odds count as so many rows of the calibration: few rows give a rough map."""
 _FIRST = 1.0  # position
 _BLOCK = 100_000
-_SHRINK = 0.3  # of the factor of what is taken, towards 1: as much as this variance of it says
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class ValueModel:
         trees, log_rate: of the unshown odds.
         response: of the shown odds.
         calibration: of its log-odds; None: too few rows to calibrate. trust: its weight against them, below 1.
-        taken: how much of what else would be bought in the category an item takes, against its share of all visits.
+        others: what showing does to other goods of a category.
         placements: how often each of the four placements was seen, shares.
     """
 
@@ -58,7 +58,7 @@ class ValueModel:
     response: Response
     calibration: Calibration | None
     trust: float
-    taken: float
+    others: Others
     placements: Floats
 
     @property
@@ -76,7 +76,7 @@ class ValueModel:
         return raw if self.calibration is None else _calibrated(self.calibration, self.trust, raw)
 
     def odds(self, shopper: Ints, item: Ints) -> Floats:
-        """Odds of (shopper, item) pairs at the model's moment, in the columns of `Ranked.odds`, shape (n, 4).
+        """Odds of (shopper, item) pairs at the model's moment, in the columns of `Ranked.odds`, shape (n, 5).
 
         An item whose price or cost is not known has a row of NaN. Give all items of a shopper that can be of one
         category in one call: what an item takes from its category is told by what else is asked of it.
@@ -92,17 +92,10 @@ class ValueModel:
         told = np.empty((len(item), ODDS))
         told[:, 0], told[:, 1] = before, after
         told[:, 2] = self.response.slope(features)
-        told[:, 3] = self._keeps(shopper, item, expit(before))
+        margin = np.maximum(np.nan_to_num(data.price[item] - data.cost[item]), 0.0)
+        told[:, 3], told[:, 4] = self.others.told(shopper, data.category[item], expit(before), margin)
         told[~np.isfinite(data.price[item]) | ~np.isfinite(data.cost[item])] = np.nan
         return told
-
-    def _keeps(self, shopper: Ints, item: Ints, chance: Floats) -> Floats:
-        """The share of the profit of added sales that other goods of the category do not lose."""
-        margin = np.nan_to_num(self.data.price[item] - self.data.cost[item])
-        lost = self.taken * _lost(shopper, self.data.category[item], chance, margin)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.where(margin > 0, lost / margin, 0.0)
-        return np.clip(1.0 - share, 0.0, 1.0)
 
 
 _PLACED = slice(SHOWN_NAMES.index("entrance"), SHOWN_NAMES.index("phone") + 1)
@@ -131,10 +124,10 @@ def fit_value(data: ValueData, *, seed: int) -> ValueModel | None:
         response=response,
         calibration=calibration,
         trust=0.0 if calibration is None else trust,
-        taken=1.0,
+        others=Others(),
         placements=shown.shown[:, _PLACED].mean(axis=0).astype(np.float64),
     )
-    return found if drawn is None else _with_taken(found, drawn)
+    return found if drawn is None else replace(found, others=_learned(found, drawn))
 
 
 def _respond(data: ValueData, shown: Shown, before: Floats, rows: npt.NDArray[np.bool_]) -> Response:
@@ -171,46 +164,19 @@ def _log_odds(trees: Boosting, log_rate: float, features: Floats) -> Floats:
     return np.asarray(logit(share) - log_rate)
 
 
-def _lost(shopper: Ints, category: Ints, chance: Floats, margin: Floats) -> Floats:
-    """What one more sale of each item costs others of its category: those come in proportion to their own chances."""
-    _, number = np.unique(np.stack([shopper, category]), axis=1, return_inverse=True)
-    group = number.ravel()
-    total = np.bincount(group, weights=chance * margin)[group]
-    return np.asarray((total - chance * margin) / np.maximum(1.0 - chance, 0.05))
-
-
-def _with_taken(model: ValueModel, drawn: Drawn) -> ValueModel:
-    """Learn the factor of what is taken from random offers: the doubly robust effect on the category's other goods.
-
-    Each row's effect (others' profit, offered less not offered, by the known propensity) is regressed on what the
-    model foretells; the slope, shrunk towards 1, is the factor.
-    """
+def _learned(model: ValueModel, drawn: Drawn) -> Others:
+    """What showing does to other goods, by random offers."""
     before = model.unshown(drawn.features)
     after = model.shown(drawn.features, before, drawn.shown, drawn.asked.item)
-    added = expit(after) - expit(before)
-    pull, usual = _category_profit(model, drawn)
-    foretold = -added * pull
-    treated = drawn.offered
-    chance = np.where(treated > 0, drawn.propensity, 1.0 - drawn.propensity)
-    rest = drawn.others - (usual + (treated - chance) * foretold)
-    effect = foretold + np.where(treated > 0, 1.0 / chance, -1.0 / (1.0 - chance)) * rest
-    weight = float(foretold @ foretold)
-    if weight <= 0:
-        return model
-    slope = float(foretold @ effect) / weight
-    noise = float(np.mean((effect - slope * foretold) ** 2)) / weight
-    factor = (slope / noise + 1.0 / _SHRINK**2) / (1.0 / noise + 1.0 / _SHRINK**2)
-    return replace(model, taken=float(np.clip(factor, 0.0, 2.0)))
+    chance = expit(before)
+    each = np.maximum(np.nan_to_num(model.data.price - model.data.cost), 0.0)[drawn.beside_item]
+    other = expit(model.unshown(drawn.beside))
 
+    def of_rows(told: Floats) -> Floats:
+        return np.asarray(np.bincount(drawn.beside_row, weights=told, minlength=len(chance)), np.float64)
 
-def _category_profit(model: ValueModel, drawn: Drawn) -> tuple[Floats, Floats]:
-    """Of the rest of an item's category on a visit: what one more sale of the item costs it, and its usual profit."""
-    data, bought = model.data, model.data.purchases
-    each = np.nan_to_num(data.price - data.cost)
-    kind = data.category[bought.item]
-    total = np.bincount(kind, weights=each[bought.item], minlength=data.categories)
-    mean = total / np.maximum(1, np.bincount(kind, minlength=data.categories))
-    rate = expit(drawn.features[:, NAMES.index("category_rate")].astype(np.float64))
-    own = expit(model.unshown(drawn.features))
-    rest = np.maximum(rate - own, 0.0) * mean[data.category[drawn.asked.item]]
-    return rest / np.maximum(1.0 - own, 0.05), rest
+    usual, bought, square = of_rows(other * each), of_rows(other), of_rows(other * each**2)
+    cut = drawn.shown[:, -1].astype(np.float64)
+    taken, brought = parts(chance, expit(after) - chance, cut, usual, bought)
+    return learn_others(taken, brought, usual=usual, square=square, profit=drawn.others, offered=drawn.offered,
+                        propensity=drawn.propensity)  # fmt: skip
