@@ -41,6 +41,7 @@ from pipelines.offers.question import (
     fallbacks,
     probable,
 )
+from pipelines.offers.seen import Seen, fresh
 from pipelines.offers.slate import Drawn, Room, fill
 from pipelines.offers.view import NO_MODEL, Reads
 from pipelines.offers.worth import NO_OFFER, Options, options
@@ -138,8 +139,8 @@ class _Decision:
         self.setting = Setting(ask.placement, ask.store_id, recognised, excluded, now, facts, policy)
         self.wanted = None if ask.candidates is None else view.shop.positions(list(ask.candidates))
         self.focus = self.known.focus(ask.categories) if ask.categories else None
-        self.seen = _Seen(view.shop.size)
-        self.told: _Seen | None = None  # the same, and what was only told of: that takes no place
+        self.seen = Seen(view.shop.size)
+        self.told: Seen | None = None  # the same, and what was only told of: that takes no place
         self.room = Room(ask.count, policy.maker_cap)  # for what the placement is for and loses no money
         self.any_room = Room(ask.count, policy.maker_cap)
         self.placed = 0  # of how many parts these know
@@ -251,7 +252,7 @@ class _Decision:
         seen = self.seen
         if only_tell:  # an explanation must not change what else may be shown
             seen = self.told = self.seen.copy() if self.told is None else self.told
-        places, keep = _fresh(candidates, seen, self.wanted)
+        places, keep = fresh(candidates, seen, self.wanted)
         if not len(places):
             return places, keep
         codes = refusals(self.view, places, self.setting)
@@ -364,54 +365,6 @@ def terms(view: Reads, place: int, row: int) -> Terms:
 def _plain(items: npt.NDArray[np.int32], reason: Reason) -> Ranked:
     """Candidates of whom no list tells a score."""
     return Ranked(items, np.zeros(len(items), np.float32), np.full(len(items), REASONS.index(reason), np.uint8))
-
-
-def _fresh(
-    places: npt.NDArray[np.int32], seen: _Seen, wanted: npt.NDArray[np.int32] | None
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """Candidates that no earlier level brought, in order, each once, and where they stood."""
-    at = np.arange(len(places)) if seen.empty else np.flatnonzero(~seen.among(places))
-    if wanted is not None:
-        at = at[np.isin(places[at], wanted)]
-    fresh = places[at]
-    if len(set(fresh.tolist())) < len(fresh):
-        first = np.sort(np.unique(fresh, return_index=True)[1])
-        fresh, at = fresh[first], at[first]
-    return fresh, at
-
-
-class _Seen:
-    """Places that a decision came by: a few lists, or, once there are many, a mark for each place of the shop."""
-
-    def __init__(self, size: int) -> None:
-        self._size, self._many = size, 0
-        self._lists: list[npt.NDArray[np.int32]] = []
-        self._marks: npt.NDArray[np.bool_] | None = None
-
-    @property
-    def empty(self) -> bool:
-        """Whether there was none."""
-        return not self._lists
-
-    def add(self, places: npt.NDArray[np.int32]) -> None:
-        """Remember places."""
-        self._lists.append(places)
-        self._many += len(places)
-        if self._marks is not None:
-            self._marks[places] = True
-        elif self._many > _BLOCK:
-            self._marks = np.zeros(self._size, bool)
-            self._marks[np.concatenate(self._lists)] = True
-
-    def among(self, places: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
-        """Which of these it came by."""
-        return np.isin(places, np.concatenate(self._lists)) if self._marks is None else self._marks[places]
-
-    def copy(self) -> _Seen:
-        """Another that knows the same."""
-        other = _Seen(self._size)
-        other.add(np.concatenate([np.zeros(0, np.int32), *self._lists]))
-        return other
 
 
 def _note(
