@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from configs.policy import PolicySettings
+from configs.policy import OF_SERVER, OF_SHOP, PolicySettings
 from configs.yaml_file import read_model
 
 EXPERIMENTS = Path(__file__).resolve().parent / "experiments.yaml"
@@ -42,8 +42,8 @@ class Variant(BaseModel):
     @field_validator("policy")
     @classmethod
     def _settings(cls, policy: dict[str, Any]) -> dict[str, Any]:
-        if "holdout" in policy:
-            raise ValueError("the share of the permanent holdout is the same for every variant")
+        if fixed := sorted((OF_SHOP | OF_SERVER) & policy.keys()):
+            raise ValueError(f"{', '.join(fixed)}: the same for every shopper, so no variant can have it otherwise")
         try:
             PolicySettings.model_validate(policy)
         except ValidationError as error:

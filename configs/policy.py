@@ -10,6 +10,10 @@ from configs.yaml_file import read_model
 
 POLICY = Path(__file__).resolve().parent / "policy.yaml"
 
+# What counts when the shop's snapshot is made, and what the server does besides deciding: the same for every shopper.
+OF_SHOP = frozenset({"sensitive_categories", "durable_categories", "bought_days", "due_share", "cap_days"})
+OF_SERVER = frozenset({"holdout", "quiet_minutes", "redeem_hours"})
+
 
 class PolicySettings(BaseModel):
     """What a decision may be told; shares are fractions, amounts of money minor units.

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import orjson
 import polars as pl
 
-from configs.policy import PolicySettings, load_policy
+from configs.policy import OF_SHOP, PolicySettings, load_policy
 from configs.settings import Settings
 from models.reasons import Reason
 from pipelines.packed import NOBODY, REASONS, LmdbFile, Ranked, key_of, pack, unpack, write_lmdb
@@ -41,7 +41,6 @@ OFFERS, OFFER_NAMES = "offers.npy", "offers.json"
 ITEM_IDS = "item_ids.json"
 _TABLES = ("cards", "index", "stock", "popular", "contents")
 _VERSION = 10
-_FROM_POLICY = {"sensitive_categories", "durable_categories", "bought_days", "due_share", "cap_days"}
 _RECENT_DAYS = 28
 _LIST = 200
 _MOST_STORES = 256  # whose stock is held in memory
@@ -60,7 +59,7 @@ def minor_units(amount: float, currency: str) -> int:
 
 def shop_key(lake: Lake, settings: Settings) -> str:
     """Name of the snapshot that this lake and these settings give."""
-    policy = load_policy(settings.policy).model_dump(include=_FROM_POLICY, mode="json")
+    policy = load_policy(settings.policy).model_dump(include=set(OF_SHOP), mode="json")
     rules = [sorted(settings.never_recommend), settings.suspicion.model_dump_json(), policy]
     facts = [_VERSION, lake.fingerprint(), settings.currency, *rules]
     held = held_name(settings.paths)

@@ -101,6 +101,10 @@ def test_an_experiment_runs_from_its_start_to_its_end_and_its_arm_changes_the_po
         ({"exploration": 1}, "exploration"),
         ({"variants": {"as-it-is": {"share": 0.5}, "new": {"share": 0.5, "policy": {"maker_cap": 0}}}}, "maker_cap"),
         ({"variants": {"as-it-is": {"share": 0.5}, "new": {"share": 0.5, "policy": {"holdout": 0}}}}, "holdout"),
+        (
+            {"variants": {"as-it-is": {"share": 0.5}, "new": {"share": 0.5, "policy": {"cap_days": 1}}}},
+            "cap_days: the same",
+        ),
     ],
 )
 def test_what_does_not_hold_is_refused_by_name(tmp_path: Path, changed: dict[str, object], sentence: str) -> None:
