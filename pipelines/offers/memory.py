@@ -23,7 +23,7 @@ from pipelines.offers.slate import Goods
 from pipelines.offers.view import View
 from pipelines.packed import Ranked
 
-SLATES = 2_000  # some kilobytes each
+SLATES = 4_000  # twelve kilobytes each
 _NONE = np.zeros(0, np.int32)
 _NO_POOL = Pool(
     _NONE,
