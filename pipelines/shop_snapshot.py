@@ -44,6 +44,7 @@ _VERSION = 10
 _RECENT_DAYS = 28
 _LIST = 200
 _MOST_STORES = 256  # whose stock is held in memory
+_MOST_CARDS = 20_000  # that are held in memory
 CHAIN = "chain"
 NEVER, AGE_RESTRICTED, SENSITIVE, DURABLE = 1, 2, 4, 8
 # ISO 4217: currencies whose minor unit is not a hundredth.
@@ -328,6 +329,7 @@ class Shop:
             np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)) for name in CODED
         )
         self.joined: npt.NDArray[np.int64] = np.asarray(np.load(folder / JOINED, mmap_mode="r", allow_pickle=False))
+        self._cards: dict[int, dict[str, Any]] = {}
         self._stock: dict[str, npt.NDArray[np.bool_]] = {}
         self.names: dict[str, list[str]] = json.loads((folder / NAMES).read_text())
         offers = np.asarray(np.load(folder / OFFERS, mmap_mode="r", allow_pickle=False))
@@ -343,9 +345,16 @@ class Shop:
         return self._item_ids.read_bytes()
 
     def cards(self, positions: list[int]) -> list[dict[str, Any]]:
-        """item_id, title, brand, category, image_url and currency of items."""
-        found = self._file.get_many("cards", [_int(position) for position in positions])
-        return [orjson.loads(raw) for raw in found if raw is not None]
+        """item_id, title, brand, category, image_url and currency of items; not to be changed."""
+        known = self._cards
+        if missing := [position for position in positions if position not in known]:
+            if len(known) + len(missing) > _MOST_CARDS:
+                known = self._cards = {position: known[position] for position in positions if position in known}
+            found = self._file.get_many("cards", [_int(position) for position in missing])
+            known.update(
+                (position, orjson.loads(raw)) for position, raw in zip(missing, found, strict=True) if raw is not None
+            )
+        return [known[position] for position in positions if position in known]
 
     def content_items(self, content_id: str) -> list[str]:
         """Ids of the items that a content shows; none for what is no content."""
