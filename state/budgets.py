@@ -176,7 +176,7 @@ def move_price(engine: Engine, campaign_id: str, before: int, to: Mapping[str, A
     with engine.begin() as connection:
         if before == 0:
             first = _upsert(connection)(_prices).values(campaign_id=campaign_id, **to).on_conflict_do_nothing()
-            return bool(connection.execute(first).rowcount)
+            return connection.execute(first.returning(_prices.c.campaign_id)).first() is not None
         same = and_(_prices.c.campaign_id == campaign_id, _prices.c.at == before)
         return bool(connection.execute(update(_prices).where(same).values(**to)).rowcount)
 

@@ -12,7 +12,7 @@ from pkgutil import iter_modules
 from typing import Any, Literal
 
 from sqlalchemy import Engine as Engine
-from sqlalchemy import MetaData, create_engine, event
+from sqlalchemy import ExceptionContext, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
@@ -45,6 +45,8 @@ def open_engine(uri: str, tables: MetaData = metadata, *, synchronous: Literal["
     engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", partial(_tune_sqlite, synchronous=synchronous))
+    else:
+        event.listen(engine, "handle_error", _primary_message_only)
     package = import_module("state")
     modules = [import_module(f"state.{module.name}") for module in iter_modules(package.__path__)]
     try:
@@ -58,6 +60,16 @@ def open_engine(uri: str, tables: MetaData = metadata, *, synchronous: Literal["
             f"The state database {url.render_as_string()} does not answer: {error.orig}; check FACINGS_STATE_URL."
         ) from None
     return engine
+
+
+def _primary_message_only(context: ExceptionContext) -> None:
+    """Keep an error's first sentence: what PostgreSQL adds to it quotes the row that it refused."""
+    original, raised = context.original_exception, context.sqlalchemy_exception
+    primary = getattr(getattr(original, "diag", None), "message_primary", None)
+    if primary is not None:
+        original.args = (primary,)
+        if raised is not None:
+            raised.args = (f"({type(original).__name__}) {primary}",)
 
 
 def _tune_sqlite(connection: Any, _record: object, *, synchronous: str) -> None:

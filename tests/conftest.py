@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from configs import telemetry
+from tests.postgresql import BACKENDS, fresh_database
 from tests.small_shop import write_small_shop
 
 telemetry.turn_off()
@@ -30,6 +32,22 @@ def published_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no published benchmark data: set FACINGS_BENCHMARK_DATA to its folder")
     return folder
+
+
+@pytest.fixture(params=BACKENDS)
+def state_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """The setting for a fresh state, in each kind of database that there is a server for; None: SQLite in the home."""
+    if request.param == "sqlite":
+        yield None
+    else:
+        with fresh_database() as url:
+            yield url
+
+
+@pytest.fixture
+def state_uri(state_url: str | None, tmp_path: Path) -> str:
+    """The URL of an empty state database, in each kind of database that there is a server for."""
+    return state_url or f"sqlite:///{tmp_path / 'state.db'}"
 
 
 @pytest.fixture

@@ -34,8 +34,9 @@ BUDGET = 50_000  # minor units, of campaign spring; item-00 costs 100 and 80 wit
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Settings:
-    settings = ingest_shop(write_small_shop(tmp_path / "shop", purchases=300), tmp_path / "home")
+def shop(tmp_path: Path, state_url: str | None) -> Settings:
+    folder = write_small_shop(tmp_path / "shop", purchases=300)
+    settings = ingest_shop(folder, tmp_path / "home", state_url=state_url)
     publish_slates(settings)
     return settings
 

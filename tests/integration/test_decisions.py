@@ -41,8 +41,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shop(folder: Path, tmp_path: Path) -> Settings:
-    settings = ingest_shop(folder, tmp_path / "home")
+def shop(folder: Path, tmp_path: Path, state_url: str | None) -> Settings:
+    settings = ingest_shop(folder, tmp_path / "home", state_url=state_url)
     publish_slates(settings)
     return settings
 
@@ -142,6 +142,8 @@ def test_the_chain_from_a_slate_to_a_purchase_is_told_by_the_command(
         slate["recommendation_id"]
     }
     monkeypatch.setenv("FACINGS_HOME", str(shop.home))
+    if shop.state_url:
+        monkeypatch.setenv("FACINGS_STATE_URL", shop.state_url)
     outcome = facings("explain", slate["recommendation_id"], "--json")
     told = outcome.told
     assert outcome.code == 0 and told["replay"] == {"agrees": True, "why": None} and told["personal"]

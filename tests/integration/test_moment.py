@@ -55,13 +55,13 @@ class MovableClock:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Settings:
+def shop(tmp_path: Path, state_url: str | None) -> Settings:
     folder = write_small_shop(tmp_path / "shop", purchases=300)
     (folder / "stores.csv").write_text(
         "store_id,excluded_brands,excluded_categories\ns1,,\ns2,meadow,dairy/cheese\ns3,,\n"
     )
     (tmp_path / "policy.yaml").write_text(POLICY)
-    settings = ingest_shop(folder, tmp_path / "home", policy=tmp_path / "policy.yaml")
+    settings = ingest_shop(folder, tmp_path / "home", policy=tmp_path / "policy.yaml", state_url=state_url)
     publish_slates(settings)
     return settings
 

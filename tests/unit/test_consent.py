@@ -16,8 +16,8 @@ MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Consents:
-    return Consents(open_engine(f"sqlite:///{tmp_path / 'state.db'}"), Home(tmp_path))
+def book(state_uri: str, tmp_path: Path) -> Consents:
+    return Consents(open_engine(state_uri), Home(tmp_path))
 
 
 def test_a_consent_is_in_force_from_giving_to_withdrawal(book: Consents) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +13,8 @@ AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(open_engine(f"sqlite:///{tmp_path / 'state.db'}"))
+def ledger(state_uri: str) -> Ledger:
+    return Ledger(open_engine(state_uri))
 
 
 def begin(ledger: Ledger, version: str, previous: int | None, action: Action = Action.PUBLISH) -> Deployment:

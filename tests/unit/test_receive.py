@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,8 +25,8 @@ def event(name: str, shopper: str = "s") -> dict[str, Any]:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    return open_engine(f"sqlite:///{tmp_path / 'state.db'}")
+def engine(state_uri: str) -> Engine:
+    return open_engine(state_uri)
 
 
 @pytest.fixture

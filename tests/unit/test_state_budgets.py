@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,13 +24,8 @@ NOW = datetime(2026, 5, 4, tzinfo=UTC)
 
 
 @pytest.fixture
-def uri(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'state.db'}"
-
-
-@pytest.fixture
-def engine(uri: str) -> Engine:
-    return open_engine(uri)
+def engine(state_uri: str) -> Engine:
+    return open_engine(state_uri)
 
 
 def test_a_sale_counts_once_by_whichever_way_it_is_told(engine: Engine) -> None:
@@ -101,9 +95,9 @@ for number in range(10**6):
 """
 
 
-def test_a_writer_that_is_killed_leaves_whole_sales(engine: Engine, uri: str) -> None:
+def test_a_writer_that_is_killed_leaves_whole_sales(engine: Engine, state_uri: str) -> None:
     writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, uri], stdout=subprocess.PIPE, text=True, env={**os.environ}
+        [sys.executable, "-c", WRITER, state_uri], stdout=subprocess.PIPE, text=True, env={**os.environ}
     )
     assert writer.stdout is not None
     told = [writer.stdout.readline() for _ in range(30)]

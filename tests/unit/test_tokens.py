@@ -16,8 +16,8 @@ NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    return open_engine(f"sqlite:///{tmp_path / 'state.db'}")
+def engine(state_uri: str) -> Engine:
+    return open_engine(state_uri)
 
 
 def test_a_token_has_its_scope_and_no_other_has_one(engine: Engine) -> None:
