@@ -41,9 +41,9 @@ class Ranked:
         reasons: positions in REASONS, uint8.
         odds: what the value model says of each, float16, shape (n, 5): log-odds that it is bought on a visit where it
             is not shown; where it is shown at its usual price; what each unit of -log(1 - discount) adds to that, not
-            negative; the share (0 to 1) of the profit of added sales that is not taken from other goods; and what each
-            unit of -log(1 - discount) brings by other goods, as a share of the profit of one. A row of NaN: nothing is
-            known of this one. None: of none.
+            negative; the share (-1 to 1) of the profit of added sales that other sales do not lose, now or later; and
+            what each unit of -log(1 - discount) brings by other goods, as a share of the profit of one. A row of NaN:
+            nothing is known of this one. None: of none.
     """
 
     items: npt.NDArray[np.int32]

@@ -94,7 +94,7 @@ def test_slates_say_what_showing_is_worth_to_every_shopper_and_place(
         odds = np.concatenate([one.odds for one in told if one.odds is not None]).astype(np.float64)
         known = ~np.isnan(odds[:, 0])
         assert known.mean() > 0.9
-        assert (odds[known, 2] >= 0).all() and (odds[known, 3] >= 0).all()
+        assert (odds[known, 2] >= 0).all() and (np.abs(odds[known, 3]) <= 1).all() and (odds[known, 4] >= 0).all()
         rising = chance(odds[known], np.tile([0.0, 0.1, 0.2, 0.3], (int(known.sum()), 1)))
         assert (np.diff(rising, axis=1) >= 0).all()
         for level in ("home", "store", "chain"):

@@ -26,14 +26,14 @@ def test_the_chance_of_a_purchase_never_falls_with_the_discount(
     assert 0 <= low <= high <= 1
 
 
-@given(unshown=log_odds, shown=log_odds, keeps=st.floats(0, 1), price=money, cost=money)
+@given(unshown=log_odds, shown=log_odds, keeps=st.floats(-1, 1), price=money, cost=money)
 def test_no_offer_is_a_discount_of_nothing(unshown: float, shown: float, keeps: float, price: int, cost: int) -> None:
     odds = odds_of(unshown, shown, 1.3, keeps, 0.8)
     assert gain(odds, [price], [cost]) == gain(odds, [price], [cost], 0.0) == gain(odds, [price], [cost], [[0.0]])[0]
     assert spend(odds, [price], None) == 0
 
 
-@given(unshown=log_odds, shown=log_odds, keeps=st.floats(0, 1), price=money, cost=money, discount=fraction)
+@given(unshown=log_odds, shown=log_odds, keeps=st.floats(-1, 1), price=money, cost=money, discount=fraction)
 def test_where_showing_and_discounts_change_nothing_an_offer_costs_what_it_gives_away(
     unshown: float, shown: float, keeps: float, price: int, cost: int, discount: float
 ) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import sparse
+from scipy.special import gamma
 
+from pipelines.offers.value.cycle import learn_cycle
+from pipelines.offers.value.data import Events
 from pipelines.offers.value.features import NAMES, SHOWN_NAMES
 from pipelines.offers.value.others import Others, learn_others, parts
 from pipelines.offers.value.response import Response, foreignness
@@ -111,3 +114,53 @@ def test_others_are_told_of_by_what_else_the_shopper_would_buy_in_the_category()
     keeps, lift = Others(1.0, 2.0).told(shopper, category, chance, margin)
     assert keeps == pytest.approx([1 - 0.3 / 0.8 / 2.0, 1 - 0.4 / 0.7 / 1.0, 1.0, 1.0])
     assert lift == pytest.approx([2 * 0.3 * 0.5 / 2.0, 2 * 0.4 * 0.5 / 1.0, 0.0, 0.0])
+
+
+MOMENT = 400 * 86_400
+
+
+def cycles(people: int, shape: float) -> Events:
+    """Purchases of one category: each person's times between two are Weibull's with a mean of their own."""
+    random = np.random.default_rng(people)
+    usual = random.uniform(5, 15, people)
+    gaps = usual[:, None] * random.weibull(shape, (people, 90)) / gamma(1 + 1 / shape)
+    days = (random.uniform(0, 20, people)[:, None] + np.cumsum(np.maximum(gaps, 0.6), axis=1)).ravel()
+    shopper = np.repeat(np.arange(people), 90)[days < 400]
+    time = (days[days < 400] * 86_400).astype(np.int64)
+    order, none = np.argsort(time, kind="stable"), np.zeros(len(time), np.int64)
+    return Events(shopper[order], none, time[order], none, {})
+
+
+def test_a_sale_just_before_the_next_one_is_due_hardly_lasts_and_one_just_after_the_last_does() -> None:
+    kind = np.zeros(1, np.int64)
+    told = learn_cycle(cycles(300, 6.0), kind, 1, MOMENT)
+    part = np.array([0.0, 0.5, 1.0, 1.25])
+    kinds, often = np.zeros(4, np.int64), np.full(4, 9.0)
+    lasts = told.lasts(kinds, often, part * 10, part)
+    assert lasts[0] > 0.9 and lasts[1] == pytest.approx(0.5, abs=0.08)
+    assert lasts[2] < 0.25 and (told.lasting >= 0).all() and (told.lasting <= 1).all()
+    unknown = told.lasts(kinds, often, part * told.usual[0], np.full(4, np.nan))  # the category's usual time counts
+    assert unknown == pytest.approx(lasts)
+
+
+def test_where_no_purchase_would_follow_a_sale_lasts() -> None:
+    kind, one = np.zeros(1, np.int64), np.ones(1)
+    told = learn_cycle(cycles(300, 6.0), kind, 1, MOMENT)
+    assert told.lasts(kind, 0 * one, one * np.nan, one * np.nan) == 1.0  # never bought there
+    bought, once = cycles(40, 6.0), np.arange(3000)
+    time = np.sort(np.random.default_rng(0).integers(0, MOMENT, 3000))
+    shopper, when = np.r_[bought.shopper, once + 40], np.r_[bought.time, time]
+    none = np.zeros(len(when), np.int64)
+    seldom = learn_cycle(Events(shopper, none, when, none, {}), kind, 1, MOMENT)
+    assert seldom.lasts(kind, one, one, one * np.nan) > 0.7
+    few = learn_cycle(cycles(2, 6.0).take(np.arange(40)), kind, 1, MOMENT)
+    assert (few.lasting == 1).all()
+
+
+def test_what_lasts_not_is_lost_at_the_profit_that_is_usual_in_the_category() -> None:
+    shopper, category = np.zeros(2, np.int64), np.zeros(2, np.int64)
+    chance, margin = np.array([0.2, 0.3]), np.array([2.0, 1.0])
+    keeps, lift = Others(0.0, 2.0).told(shopper, category, chance, margin, np.array([1.0, 0.25]))
+    usual = (0.2 * 2.0 + 0.3 * 1.0) / 0.5
+    assert keeps == pytest.approx([1.0, 1 - 0.75 * usual / 1.0])
+    assert lift == pytest.approx([2 * 0.3 * 0.5 / 2.0, 0.25 * 2 * 0.4 * 0.5 / 1.0])

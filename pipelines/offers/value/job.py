@@ -33,10 +33,11 @@ _WHOLE = 2_000
 """Up to so many goods, every one of them is weighed for every shopper; of more, the likeliest."""
 _LIKELIEST = 400
 _CELLS = 150_000
-_AVERAGED = 60_000
+_AVERAGED = 240_000
 """Pairs of shoppers and goods of which an average is made."""
 _STEP = 0.2  # the discount at which an average's slope is taken
 _BATCH = 512
+_LATELY = 56 * 86_400  # seconds
 
 _TOO_LITTLE = (
     "too little was shown so far to learn what showing is worth; candidates are ranked by their score and explored, "
@@ -189,7 +190,7 @@ def _write_places(path: Path, value: ValueModel) -> None:
     data, known = value.data, value.known
     rng = np.random.default_rng(0)
     goods = np.flatnonzero(np.isfinite(data.price) & np.isfinite(data.cost) & (data.launched <= data.moment))
-    bought = data.purchases.item[data.purchases.time >= data.moment - 56 * 86_400]
+    bought = data.purchases.item[data.purchases.time >= data.moment - _LATELY]
     sales = np.bincount(bought, minlength=len(data.item_ids))
     goods = goods[np.argsort(-sales[goods], kind="stable")][:_LIKELIEST]
     active = np.unique(data.visits.shopper)
@@ -206,14 +207,17 @@ def _write_places(path: Path, value: ValueModel) -> None:
 
 
 def _average(value: ValueModel, people: Ints, goods: Ints, rng: np.random.Generator) -> Floats:
-    """Odds under which the mean chances of these people are those of one."""
+    """Odds under which the mean chances of these people are those of one; who comes often stands there often."""
     most = max(1, _AVERAGED // max(1, len(goods)))
     some = people if len(people) <= most else np.sort(rng.choice(people, most, replace=False))
     odds = value.odds(np.repeat(some, len(goods)), np.tile(goods, len(some)))
     shape = (len(some), len(goods))
+    visits = value.data.visits
+    lately = visits.shopper[visits.start >= value.data.moment - _LATELY]
+    came = np.bincount(lately, minlength=len(value.data.shopper_ids))[some] + 1.0  # anybody may come again
 
     def mean_of(values: Floats) -> Floats:
-        return np.asarray(values.reshape(shape).mean(axis=0))
+        return np.asarray(np.average(values.reshape(shape), axis=0, weights=came))
 
     def mean(values: Floats) -> Floats:
         return np.clip(mean_of(values), 1e-6, 1 - 1e-6)
@@ -225,7 +229,7 @@ def _average(value: ValueModel, people: Ints, goods: Ints, rng: np.random.Genera
     kept = mean_of(added * odds[:, 3]) / np.where(np.abs(mean_of(added)) > 1e-9, mean_of(added), 1.0)
     lift = mean_of(odds[:, 4])
     return np.stack(
-        [_log_odds(before), _log_odds(after), np.maximum(slope, 0.0), np.clip(kept, 0.0, 1.0), lift], axis=1
+        [_log_odds(before), _log_odds(after), np.maximum(slope, 0.0), np.clip(kept, -1.0, 1.0), lift], axis=1
     )
 
 

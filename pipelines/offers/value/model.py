@@ -15,9 +15,10 @@ from scipy.special import expit, logit
 
 from models.boosting import Boosting
 from models.calibration import Calibration
+from pipelines.offers.value.cycle import Cycle, learn_cycle
 from pipelines.offers.value.data import ValueData
 from pipelines.offers.value.examples import Drawn, Shown, examples
-from pipelines.offers.value.features import SHOWN_NAMES, Asked, Known
+from pipelines.offers.value.features import NAMES, SHOWN_NAMES, Asked, Known
 from pipelines.offers.value.others import Others, learn_others, parts
 from pipelines.offers.value.response import Response
 from pipelines.offers.value.taste import Taste
@@ -48,6 +49,7 @@ class ValueModel:
         response: of the shown odds.
         calibration: of its log-odds; None: too few rows to calibrate. trust: its weight against them, below 1.
         others: what showing does to other goods of a category.
+        cycle: what of a sale lasts.
         placements: how often each of the four placements was seen, shares.
     """
 
@@ -59,6 +61,7 @@ class ValueModel:
     calibration: Calibration | None
     trust: float
     others: Others
+    cycle: Cycle
     placements: Floats
 
     @property
@@ -93,9 +96,17 @@ class ValueModel:
         told[:, 0], told[:, 1] = before, after
         told[:, 2] = self.response.slope(features)
         margin = np.maximum(np.nan_to_num(data.price[item] - data.cost[item]), 0.0)
-        told[:, 3], told[:, 4] = self.others.told(shopper, data.category[item], expit(before), margin)
+        lasts = self._lasts(features, data.category[item])
+        told[:, 3], told[:, 4] = self.others.told(shopper, data.category[item], expit(before), margin, lasts)
         told[~np.isfinite(data.price[item]) | ~np.isfinite(data.cost[item])] = np.nan
         return told
+
+    def _lasts(self, features: Floats, category: Ints) -> Floats:
+        times, days, due = (
+            features[:, NAMES.index(name)].astype(np.float64)
+            for name in ("own_category", "category_days", "category_due")
+        )
+        return self.cycle.lasts(category, np.expm1(times).round(), days, due)
 
 
 _PLACED = slice(SHOWN_NAMES.index("entrance"), SHOWN_NAMES.index("phone") + 1)
@@ -125,6 +136,7 @@ def fit_value(data: ValueData, *, seed: int) -> ValueModel | None:
         calibration=calibration,
         trust=0.0 if calibration is None else trust,
         others=Others(),
+        cycle=learn_cycle(data.purchases, data.category, data.categories, data.moment),
         placements=shown.shown[:, _PLACED].mean(axis=0).astype(np.float64),
     )
     return found if drawn is None else replace(found, others=_learned(found, drawn))

@@ -2,7 +2,7 @@
 
 Odds are five numbers for a shopper and an item (`pipelines.packed.ODDS`): log-odds of a purchase on a visit where the
 item is not shown, and where it is shown at its usual price; what each unit of -log(1 - discount) adds to the latter;
-the share of the profit of added sales that other goods of the shop do not lose; and what each unit of
+the share of the profit of added sales that other sales of the shop do not lose, now or later; and what each unit of
 -log(1 - discount) brings by other goods, which a discount may bring to mind as well.
 """
 

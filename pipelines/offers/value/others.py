@@ -17,7 +17,7 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-_LEAST = 0.05  # chance of not buying
+_LEAST, _NOTHING = 0.05, 1e-12  # chance of not buying, and of buying
 _ROUGHLY = 0.1  # of the mean variance is anybody's
 _MOST_TAKEN, _MOST_LIFT = 2.0, 100.0
 # Without any evidence: an added sale takes what else would be bought, a discount brings nothing; and how sure that is.
@@ -31,26 +31,33 @@ class Others:
     taken: float = 1.0
     brought: float = 0.0
 
-    def told(self, shopper: Ints, category: Ints, chance: Floats, margin: Floats) -> tuple[Floats, Floats]:
+    def told(
+        self, shopper: Ints, category: Ints, chance: Floats, margin: Floats, lasts: Floats | float = 1.0
+    ) -> tuple[Floats, Floats]:
         """What an item's showing does to others, shape (n,) each, in units of the item's own profit.
+
+        What is bought more of a category and does not last is bought less later: of what is usual there.
 
         Args:
             shopper, category: of each item; what they have in common is weighed together.
             chance: of a purchase unshown.
             margin: profit of one, not negative.
+            lasts: the share of more purchases in the category that later visits do not lose.
 
         Returns:
-            The share of the profit of added sales that others do not lose, and what each unit of -log(1 - discount)
-            brings by them, as a share of the profit of one.
+            The share of the profit of added sales that others do not lose, now or later, and what each unit of
+            -log(1 - discount) brings by them, as a share of the profit of one.
         """
         _, number = np.unique(np.stack([shopper, category]), axis=1, return_inverse=True)
         group = number.ravel()
         total, bought = (np.bincount(group, weights=weights)[group] for weights in (chance * margin, chance))
         taken, brought = parts(chance, 1.0, 1.0, total - chance * margin, bought - chance)
+        more = np.maximum(1.0 - self.taken * (bought - chance) / np.maximum(1.0 - chance, _LEAST), 0.0)
+        later = (1.0 - lasts) * more * total / np.maximum(bought, _NOTHING)
         with np.errstate(divide="ignore", invalid="ignore"):
-            lost = np.where(margin > 0, -self.taken * taken / margin, 0.0)
-            lift = np.where(margin > 0, self.brought * brought / margin, 0.0)
-        return np.clip(1.0 - lost, 0.0, 1.0), np.minimum(lift, _MOST_LIFT)
+            lost = np.where(margin > 0, (later - self.taken * taken) / margin, 0.0)
+            lift = np.where(margin > 0, lasts * self.brought * brought / margin, 0.0)
+        return np.clip(1.0 - lost, -1.0, 1.0), np.minimum(lift, _MOST_LIFT)
 
 
 def parts(
