@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from configs.policy import OF_SHOP, PolicySettings, load_policy
 from configs.settings import Settings
 from models.reasons import Reason
 from pipelines.packed import NOBODY, REASONS, LmdbFile, Ranked, key_of, pack, unpack, write_lmdb
+from pipelines.shop_excluded import excluded_codes
 from pipelines.shop_offers import UNKNOWN_PRICE, Names, ShopOffers, pack_offers
 from pipelines.shop_shoppers import FILE as SHOPPERS
 from pipelines.shop_shoppers import INTERVALS, ShopShoppers, write_shoppers
@@ -102,7 +103,11 @@ def write_shop(folder: Path, lake: Lake, settings: Settings, progress: Callable[
     )
     has_stores, has_stock = lake.has("stores"), lake.has("stock")
     stores = _rows(lake, "stores", "store_id")
-    places = {"stores": stores, "screens": _rows(lake, "screens", "screen_id"), "excluded": _excluded(stores, named)}
+    places = {
+        "stores": stores,
+        "screens": _rows(lake, "screens", "screen_id"),
+        "excluded": excluded_codes(stores, named),
+    }
     places["budgets"] = _budgets(lake, settings.currency)
     (folder / PLACES).write_text(json.dumps(places, default=str))
     known = write_shoppers(folder, lake, sales, items, policy)
@@ -267,32 +272,6 @@ def _best(frame: pl.DataFrame, reason: int) -> Iterator[tuple[bytes, bytes]]:
 
 def _rows(lake: Lake, table: str, key: str) -> dict[str, dict[str, Any]]:
     return {str(row[key]): row for row in lake.scan(table).collect().to_dicts()}
-
-
-def _excluded(stores: Mapping[str, Mapping[str, Any]], names: Mapping[str, list[str]]) -> dict[str, list[list[int]]]:
-    """Of each store that excludes something the codes of brands and of categories, with all below them."""
-    brands: dict[str, list[int]] = {}
-    below: dict[str, list[int]] = {}
-    for code, brand in enumerate(names["brands"]):
-        brands.setdefault(_plain(brand), []).append(code)
-    for code, category in enumerate(names["categories"]):
-        parts = _plain(category).split("/")
-        for depth in range(len(parts)):
-            below.setdefault("/".join(parts[: depth + 1]), []).append(code)
-    found = {}
-    for store, row in stores.items():
-        codes = [
-            sorted({code for name in (row[column] or "").split("|") for code in known.get(_plain(name), ())})
-            for column, known in (("excluded_brands", brands), ("excluded_categories", below))
-        ]
-        if any(codes):
-            found[store] = codes
-    return found
-
-
-def _plain(name: str) -> str:
-    """A name as it is compared: without regard to case, and to blanks around the parts of a path."""
-    return "/".join(part.strip().casefold() for part in name.strip().strip("/").split("/"))
 
 
 def _int(value: int) -> bytes:
