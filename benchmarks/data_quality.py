@@ -23,13 +23,13 @@ from typing import Any
 import polars as pl
 
 from configs.quality import load_quality_rules
-from pipelines.signals.complete_journey import learning_tables
-from pipelines.signals.contract import TABLES
-from pipelines.signals.lake import polars_type
+from pipelines.signals.contract.tables import TABLES
+from pipelines.signals.lake.lake import polars_type
 from pipelines.signals.quality.checks import compare
 from pipelines.signals.quality.findings import Finding, Severity
 from pipelines.signals.quality.profile import Accepted, Profile, profile
-from pipelines.signals.quarantine import SCHEMA
+from pipelines.signals.quarantine.rows import SCHEMA
+from pipelines.signals.sources.complete_journey import learning_tables
 
 COMMAND = ".venv/bin/python benchmarks/data_quality.py --out benchmarks/results"
 START, FIRST_WEEK, WEEKS = date(2017, 1, 1), 9, 52

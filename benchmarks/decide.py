@@ -35,7 +35,7 @@ from pipelines.offers.log.replay import find_record, replay
 from pipelines.offers.view import View, open_view
 from pipelines.packed import ODDS, REASONS, Ranked
 from pipelines.signals.ingest import ingest
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from state.decisions import new_id, open_decisions
 
 COMMAND = ".venv/bin/python benchmarks/decide.py --out benchmarks/results"

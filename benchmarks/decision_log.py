@@ -28,7 +28,7 @@ from pipelines.offers.log.decision_log import DecisionLog
 from pipelines.offers.log.record import Asked
 from pipelines.offers.log.replay import find_record, replay
 from pipelines.offers.view import View, open_view
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from state.decisions import new_id, open_decisions
 from state.scrub import scrub
 

@@ -63,8 +63,8 @@ def measure(shoppers: int) -> dict[str, Any]:
     from configs.clock import FixedClock
     from configs.settings import Settings
     from features.store import FeatureStore
-    from pipelines.signals.lake import Lake, Manifest, Part
-    from pipelines.signals.materialise import materialise
+    from pipelines.signals.feature_store.materialise import materialise
+    from pipelines.signals.lake.lake import Lake, Manifest, Part
 
     with tempfile.TemporaryDirectory() as root:
         settings = Settings(home=Path(root) / "home")

@@ -20,8 +20,8 @@ from typing import Any
 
 from configs.clock import SystemClock
 from configs.settings import Settings
-from pipelines.signals.complete_journey import write_complete_journey
 from pipelines.signals.ingest import ingest
+from pipelines.signals.sources.complete_journey import write_complete_journey
 
 COMMAND = ".venv/bin/python benchmarks/ingest_complete_journey.py --out benchmarks/results"
 

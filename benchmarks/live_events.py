@@ -51,7 +51,7 @@ def make_home(folder: Path) -> None:
     from models.registry import create
     from pipelines import snapshot
     from pipelines.signals.ingest import ingest
-    from pipelines.signals.lake import Lake
+    from pipelines.signals.lake.lake import Lake
     from pipelines.training.dataset import signals
 
     settings, random, now = load_settings(home=folder / "home"), np.random.default_rng(1), datetime.now(UTC)

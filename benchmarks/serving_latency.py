@@ -27,7 +27,7 @@ import numpy as np
 from configs.settings import load_settings
 from identity.template import MODEL
 from identity.vault import Vault
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 
 COMMAND = ".venv/bin/python benchmarks/serving_latency.py --home HOME --out benchmarks/results"
 RATE, SECONDS, WARM = 50.0, 20.0, 200

@@ -39,7 +39,7 @@ from models.dataset import Dataset
 from models.metrics import evaluate
 from models.registry import create
 from models.splits import time_split
-from pipelines.signals.complete_journey import write_complete_journey
+from pipelines.signals.sources.complete_journey import write_complete_journey
 
 K = 10
 # One training differs from the next as much as one setting from another: figures are means over these.

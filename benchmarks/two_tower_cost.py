@@ -34,7 +34,7 @@ from scipy import sparse
 from models.dataset import Dataset
 from models.recommenders.two_tower import TwoTower, TwoTowerConfig
 from models.torch_training import bfloat16_products
-from pipelines.signals.complete_journey import learning_tables
+from pipelines.signals.sources.complete_journey import learning_tables
 
 COMMAND = ".venv/bin/python benchmarks/two_tower_cost.py --out benchmarks/results"
 K, WIDTH, EPOCHS, OUR_EPOCHS = 20, 64, 3, (2, 3, 4)

@@ -43,7 +43,7 @@ from models.dataset import Dataset
 from models.ranking import top_k
 from models.registry import create
 from pipelines.signals.ingest import ingest
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from pipelines.simulation.config import VARIANTS, TownConfig
 from pipelines.simulation.history import write_history
 from pipelines.training.dataset import training_dataset

@@ -33,8 +33,8 @@ def attribution(context: click.Context, since: str | None, until: str | None, ou
     start = end - timedelta(days=1) if since is None else moment("--since", since)
     if start >= end:
         raise UsageError(f"--since {start:%Y-%m-%d %H:%M} is not before --until {end:%Y-%m-%d %H:%M}.")
-    from pipelines.signals.attribution import attribution as attribute
-    from pipelines.signals.lake import Lake
+    from pipelines.signals.behaviour.attribution import attribution as attribute
+    from pipelines.signals.lake.lake import Lake
     from pipelines.training.batch import write_table
     from state.decisions import open_decisions
 

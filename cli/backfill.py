@@ -40,8 +40,8 @@ def backfill(context: click.Context, start: datetime, end: datetime, every: time
     clean run over these moments, in whatever order windows are filled. Stopped, it goes on where it was when it is run
     again; run twice, it changes nothing. Training sets of before keep what was known then.
     """
-    from pipelines.signals.backfill import backfill as fill
-    from pipelines.signals.lake import Lake
+    from pipelines.signals.feature_store.backfill import backfill as fill
+    from pipelines.signals.lake.lake import Lake
 
     settings = settings_of(context)
     report = fill(

@@ -89,7 +89,7 @@ def _lan_address() -> str:
 
 
 def _data(folder: Path) -> None:
-    from pipelines.signals.complete_journey import write_complete_journey
+    from pipelines.signals.sources.complete_journey import write_complete_journey
 
     if (folder / "promotions.parquet").exists():  # written last
         return
@@ -127,7 +127,7 @@ def _somebody(settings: Settings) -> tuple[str, str, Any]:
     """The household that bought most in the last four weeks, its home store, and the moment at which the data ends."""
     import polars as pl
 
-    from pipelines.signals.lake import Lake
+    from pipelines.signals.lake.lake import Lake
 
     lake = Lake(settings.paths)
     end = lake.latest_event_time()

@@ -173,7 +173,7 @@ def _home(settings: Settings) -> Iterator[Finding]:
 def _stores(settings: Settings) -> Iterator[Finding]:
     """What is there can be read; nothing is created."""
     from pipelines import snapshot
-    from pipelines.signals.lake import Lake
+    from pipelines.signals.lake.lake import Lake
 
     if not settings.paths.root.is_dir():
         return
@@ -209,7 +209,7 @@ def _feast(_: Settings) -> Iterator[Finding]:
 
 def _parity(settings: Settings) -> Iterator[Finding]:
     """Seconds, as Feast is imported: only when it is asked for."""
-    from pipelines.signals.parity import parity
+    from pipelines.signals.feature_store.parity import parity
 
     now = settings.clock().now()
     for one in parity(settings, clock=settings.clock()):

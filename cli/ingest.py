@@ -31,10 +31,10 @@ def ingest(context: click.Context, folder: Path, mapping: Path | None, dry_run: 
     changes nothing. A file that cannot be read, or lacks a required column, stops the ingest with nothing changed.
     Rows that hold but are hardly real (bots, bursts of fake purchases) are kept, flagged and do not count.
     """
+    from pipelines.signals.behaviour.suspicion import REASONS, count_flagged, suspicions
     from pipelines.signals.ingest import ingest as take
-    from pipelines.signals.lake import Lake
+    from pipelines.signals.lake.lake import Lake
     from pipelines.signals.quality.report import check_data
-    from pipelines.signals.suspicion import REASONS, count_flagged, suspicions
     from pipelines.snapshot import refresh_shop
 
     settings = settings_of(context)

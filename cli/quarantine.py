@@ -44,10 +44,10 @@ def quarantine(
     """
     import polars as pl
 
-    from pipelines.signals.contract import TABLES
-    from pipelines.signals.lake import Lake
-    from pipelines.signals.quarantine import explain, read_quarantine
-    from pipelines.signals.readmission import export_quarantine
+    from pipelines.signals.contract.tables import TABLES
+    from pipelines.signals.lake.lake import Lake
+    from pipelines.signals.quarantine.readmission import export_quarantine
+    from pipelines.signals.quarantine.rows import explain, read_quarantine
 
     settings = settings_of(context)
     if table is not None and table not in TABLES:
@@ -82,9 +82,9 @@ def quarantine(
 
 def _readmit(settings: Settings, corrected: Path | None, mapping: Path | None, *, as_json: bool) -> None:
     from pipelines.signals.ingest import readmit
-    from pipelines.signals.lake import Lake
+    from pipelines.signals.lake.lake import Lake
     from pipelines.signals.quality.report import check_data
-    from pipelines.signals.quarantine import read_quarantine
+    from pipelines.signals.quarantine.rows import read_quarantine
     from pipelines.snapshot import refresh_shop
 
     clock, lake = settings.clock(), Lake(settings.paths)

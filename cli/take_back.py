@@ -17,7 +17,7 @@ def take_back(context: click.Context, as_json: bool) -> None:
     among them too. Tables with a key are left alone, because a later row replaces an earlier one; events that came over
     HTTP stay. `facings retrain` accepts the data when it ends, published or refused.
     """
-    from pipelines.signals.lake import Lake
+    from pipelines.signals.lake.lake import Lake
     from pipelines.signals.quality.report import check_data
     from pipelines.signals.take_back import take_back as take
     from pipelines.snapshot import refresh_shop

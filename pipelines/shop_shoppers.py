@@ -23,7 +23,7 @@ import polars as pl
 
 from configs.policy import PolicySettings
 from pipelines.packed import LmdbFile, key_of, write_lmdb
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 
 FILE = "shoppers.mdb"
 INTERVALS = "intervals.npy"

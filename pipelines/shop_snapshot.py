@@ -27,8 +27,8 @@ from pipelines.shop_excluded import excluded_codes
 from pipelines.shop_offers import UNKNOWN_PRICE, Names, ShopOffers, pack_offers
 from pipelines.shop_shoppers import FILE as SHOPPERS
 from pipelines.shop_shoppers import INTERVALS, ShopShoppers, write_shoppers
-from pipelines.signals.counted import counted_sales
-from pipelines.signals.lake import Lake
+from pipelines.signals.behaviour.counted import counted_sales
+from pipelines.signals.lake.lake import Lake
 from pipelines.signals.quality.store import held_name, held_prices
 
 FILE = "shop.mdb"

@@ -23,7 +23,7 @@ from pipelines.forget_models import forget_in_models
 from pipelines.offers.value.kept import Kept
 from pipelines.packed import count_entries, drop_key, key_of
 from pipelines.shop_shoppers import FILE as SHOPPERS_FILE
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from pipelines.slates_snapshot import FILE as SLATES_FILE
 from pipelines.slates_snapshot import write_slates
 from state.files import draft_beside, exclusive, replace_folder, sync_files, sync_folder, write_atomic

@@ -17,8 +17,8 @@ from configs.settings import Settings
 from pipelines.offers.fold import FoldIn
 from pipelines.offers.view import View
 from pipelines.packed import Ranked
-from pipelines.signals.live import LiveFollower, follow
-from pipelines.signals.recent import Recent
+from pipelines.signals.live.recent import Recent
+from pipelines.signals.live.states import LiveFollower, follow
 from serving.metrics import LIVE_FAILED, LIVE_LATE, LIVE_SECONDS, LIVE_SHOPPERS
 
 _LOG = logging.getLogger("facings.serving")

@@ -21,7 +21,7 @@ from typing import Any
 from configs.errors import FacingsError
 from configs.secrets import secret
 from configs.settings import Settings
-from pipelines.signals.live import POLL_SECONDS, LiveFollower, LivePusher, LiveStates
+from pipelines.signals.live.states import POLL_SECONDS, LiveFollower, LivePusher, LiveStates
 from state.engine import open_engine
 from state.files import exclusive
 

@@ -16,7 +16,7 @@ from configs.clock import Clock
 from configs.errors import FacingsError
 from configs.settings import Settings
 from pipelines import snapshot
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from serving.app import create_app
 from serving.metrics import LIVE_PUSH_SECONDS
 from serving.push import PushProcess

@@ -17,8 +17,8 @@ from pipelines.offers.budgets.sales import sales_of
 from pipelines.offers.claims import Claims
 from pipelines.offers.experiments.stops import Running
 from pipelines.offers.log.decision_log import DecisionLog
-from pipelines.signals.live import LiveFollower, LiveStates
-from pipelines.signals.receive import Receiver
+from pipelines.signals.live.receive import Receiver
+from pipelines.signals.live.states import LiveFollower, LiveStates
 from serving.answers import Answering
 from serving.auth import Doorkeeper, is_loopback
 from serving.current import CurrentView

@@ -20,12 +20,12 @@ import feast
 import pandas as pd
 
 import features.online
-import pipelines.signals.backfill
+import pipelines.signals.feature_store.backfill
 from configs.clock import FixedClock
 from configs.settings import Settings, load_settings
 from features import offline, repository
 from features.store import FeatureStore
-from pipelines.signals.lake import Lake, Manifest, Part
+from pipelines.signals.lake.lake import Lake, Manifest, Part
 
 FIRST, LAST, EVERY = (
     pd.Timestamp("2024-05-04", tz="UTC"),
@@ -38,7 +38,7 @@ NEW = [("ann", "u", "2024-04-20"), ("bob", "w", "2024-05-12"), ("dee", "v", "202
 _STEPS = (
     (offline, "write_atomic"),
     (repository, "write_atomic"),
-    (pipelines.signals.backfill, "write_atomic"),
+    (pipelines.signals.feature_store.backfill, "write_atomic"),
     (features.online, "drop_older"),
     (feast.FeatureStore, "write_to_online_store"),
 )
@@ -59,7 +59,7 @@ def keep(settings: Settings, rows: list[tuple[str, str, str]]) -> Lake:
 
 def fill(settings: Settings, lake: Lake, start: pd.Timestamp = FIRST, end: pd.Timestamp = LAST) -> Any:
     """Back-fill the window."""
-    return pipelines.signals.backfill.backfill(
+    return pipelines.signals.feature_store.backfill.backfill(
         settings,
         lake,
         start=start.to_pydatetime(),

@@ -18,7 +18,7 @@ from configs.settings import Settings, load_settings
 from models.registry import create
 from pipelines import snapshot
 from pipelines.signals.ingest import ingest
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from pipelines.training.dataset import signals
 from tests.small_shop import END
 

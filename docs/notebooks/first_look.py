@@ -21,7 +21,7 @@ def _():
     from configs.settings import load_settings
     from models.bootstrap import paired_difference
     from models.registry import create
-    from pipelines.signals.lake import Lake
+    from pipelines.signals.lake.lake import Lake
     from pipelines.training.dataset import Moments, moments, signals, training_dataset
     from pipelines.training.evaluate import make_test, measure
     from pipelines.training.plots import lines

@@ -25,7 +25,7 @@ from pipelines.offers.gather import facts_of
 from pipelines.offers.log.decision_log import DecisionLog
 from pipelines.offers.log.record import Asked
 from pipelines.offers.view import View, open_view
-from pipelines.signals.receive import Receiver
+from pipelines.signals.live.receive import Receiver
 from pipelines.training.intake import take_in
 from pipelines.training.job import RetrainResult
 from pipelines.training.retrain import retrain

@@ -15,7 +15,7 @@ from features.live import micros
 from pipelines.offers.facts import NEVER_AGAIN, Facts
 from pipelines.shop_shoppers import MINUTE, NEVER_MINUTE, hold_minutes
 from pipelines.shop_snapshot import DURABLE, Shop
-from pipelines.signals.recent import Recent
+from pipelines.signals.live.recent import Recent
 from state.blocked import Blocked, blocked_now, blocks_version
 from state.engine import Engine
 

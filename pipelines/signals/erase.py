@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from configs.home import Home
-from pipelines.signals.lake import Lake, Manifest, Part, make_durable
-from pipelines.signals.quarantine import FORGOTTEN, read_quarantine, write_quarantine
+from pipelines.signals.lake.lake import Lake, Manifest, Part, make_durable
+from pipelines.signals.quarantine.rows import FORGOTTEN, read_quarantine, write_quarantine
 from state.files import exclusive
 
 

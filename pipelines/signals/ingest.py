@@ -18,18 +18,18 @@ from configs.errors import FacingsError, UsageError
 from configs.home import Home
 from configs.secrets import secret
 from configs.settings import Settings
-from pipelines.signals import campaigns
-from pipelines.signals.arrived import Arrived, from_database, from_folder
-from pipelines.signals.contract import LOAD_ORDER, TABLES
-from pipelines.signals.corrected import PLACE
-from pipelines.signals.description import Description, load_description
-from pipelines.signals.lake import Lake, Manifest
-from pipelines.signals.ledger import FileRecord, read_records, write_records
+from pipelines.signals.contract import campaigns
+from pipelines.signals.contract.tables import LOAD_ORDER, TABLES
+from pipelines.signals.lake.lake import Lake, Manifest
+from pipelines.signals.lake.ledger import FileRecord, read_records, write_records
+from pipelines.signals.lake.parts import Held, join_small
 from pipelines.signals.load import Gate, Loaded, load
-from pipelines.signals.parts import Held, join_small
-from pipelines.signals.quarantine import explain, read_quarantine, write_quarantine
-from pipelines.signals.readmission import from_corrections, from_quarantine
-from pipelines.signals.sources import FrameSource, frame_of
+from pipelines.signals.quarantine.corrected import PLACE
+from pipelines.signals.quarantine.readmission import from_corrections, from_quarantine
+from pipelines.signals.quarantine.rows import explain, read_quarantine, write_quarantine
+from pipelines.signals.sources.arrived import Arrived, from_database, from_folder
+from pipelines.signals.sources.description import Description, load_description
+from pipelines.signals.sources.source import FrameSource, frame_of
 from state.engine import open_engine
 from state.files import exclusive
 from state.forgotten import forgotten_among
@@ -94,8 +94,9 @@ def ingest(
     """Validate and load every table of a folder or a database.
 
     Args:
-        folder: holds <table>.parquet or <table>.csv files, or files added day by day (pipelines/signals/folder.py);
-            or a YAML that names a folder or a database and its queries (pipelines/signals/description.py).
+        folder: holds <table>.parquet or <table>.csv files, or files added day by day
+            (pipelines/signals/sources/folder.py); or a YAML that names a folder or a database and its queries
+            (pipelines/signals/sources/description.py).
         home: whose lake takes them.
         clock: tells what lies in the future.
         settings: state database and clock skew.

@@ -12,16 +12,16 @@ from functools import partial
 import polars as pl
 
 from configs.errors import FacingsError
-from pipelines.signals.campaigns import Usual
-from pipelines.signals.contract import REFUSED, Table, unknown_reason
-from pipelines.signals.convert import convert, unreadable_reason
-from pipelines.signals.corrected import PLACE, Corrected, json_lines
-from pipelines.signals.csv_files import Malformed
-from pipelines.signals.lake import Part
-from pipelines.signals.parts import Held, Staged, append, replace
-from pipelines.signals.quarantine import FORGOTTEN, records
-from pipelines.signals.schemas import ROW, violations
-from pipelines.signals.sources import Rows
+from pipelines.signals.contract.campaigns import Usual
+from pipelines.signals.contract.convert import convert, unreadable_reason
+from pipelines.signals.contract.schemas import ROW, violations
+from pipelines.signals.contract.tables import REFUSED, Table, unknown_reason
+from pipelines.signals.lake.lake import Part
+from pipelines.signals.lake.parts import Held, Staged, append, replace
+from pipelines.signals.quarantine.corrected import PLACE, Corrected, json_lines
+from pipelines.signals.quarantine.rows import FORGOTTEN, records
+from pipelines.signals.sources.csv_files import Malformed
+from pipelines.signals.sources.source import Rows
 
 # What the texts of one row may have together.
 MAX_ROW_BYTES = 1024 * 1024

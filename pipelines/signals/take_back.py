@@ -12,8 +12,8 @@ import polars as pl
 
 from configs.errors import FacingsError
 from configs.home import Home
-from pipelines.signals.contract import TABLES
-from pipelines.signals.lake import INGESTED_AT, Lake, Manifest, Part, make_durable
+from pipelines.signals.contract.tables import TABLES
+from pipelines.signals.lake.lake import INGESTED_AT, Lake, Manifest, Part, make_durable
 from pipelines.signals.quality.store import accepted
 from state.files import exclusive
 

@@ -17,8 +17,8 @@ from features.store import FeatureStore
 from models.artifact import read_header
 from models.base import Recommender
 from models.registry import create, load
-from pipelines.signals.lake import Lake
-from pipelines.signals.materialise import materialise
+from pipelines.signals.feature_store.materialise import materialise
+from pipelines.signals.lake.lake import Lake
 from pipelines.training.dataset import moments, training_dataset
 from pipelines.training.plan import DEFAULT_RECIPE
 from pipelines.training.promote import Champion, champion

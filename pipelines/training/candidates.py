@@ -21,7 +21,7 @@ from models.dataset import Dataset
 from models.registry import create, load
 from pipelines.offers.value.job import train_value
 from pipelines.offers.value.kept import ValueFacts
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from pipelines.training.checks import Evidence
 from pipelines.training.cost import Cost, measure_costs
 from pipelines.training.dataset import blocked_items, signals, training_dataset, what_counts

@@ -16,10 +16,10 @@ from configs.settings import Settings
 from features.engagement import ENGAGEMENT
 from features.store import FeatureStore
 from models.dataset import Dataset
-from pipelines.signals.counted import EXTRA, counted
-from pipelines.signals.lake import Lake
-from pipelines.signals.watching import COLUMNS as WATCHED
-from pipelines.signals.watching import watching
+from pipelines.signals.behaviour.counted import EXTRA, counted
+from pipelines.signals.behaviour.watching import COLUMNS as WATCHED
+from pipelines.signals.behaviour.watching import watching
+from pipelines.signals.lake.lake import Lake
 from state.blocked import blocked_now
 from state.engine import open_engine
 

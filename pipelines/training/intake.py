@@ -9,7 +9,7 @@ import pandas as pd
 
 from configs.clock import Clock
 from configs.settings import Settings
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from pipelines.training.plan import Plan
 from state.engine import open_engine
 from state.events import count_waiting, mark_taken, waiting_events
@@ -27,9 +27,9 @@ def take_in(settings: Settings, folder: Path | None, *, clock: Clock, progress: 
     Raises:
         FacingsError: the folder cannot be taken; nothing of it was.
     """
+    from pipelines.signals.behaviour.suspicion import REASONS, count_flagged, suspicions
     from pipelines.signals.ingest import ingest
     from pipelines.signals.quality.report import check_data
-    from pipelines.signals.suspicion import REASONS, count_flagged, suspicions
     from pipelines.snapshot import refresh_shop
 
     if folder is not None:
@@ -64,7 +64,7 @@ def materialise_for(
     settings: Settings, lake: Lake, plan: Plan, *, clock: Clock, progress: Callable[[str], None]
 ) -> None:
     """Compute the features at the end of the data, and at the cut where a candidate learns from them."""
-    from pipelines.signals.materialise import materialise
+    from pipelines.signals.feature_store.materialise import materialise
 
     done = plan.folder(settings.paths) / _DONE
     if done.exists():

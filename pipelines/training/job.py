@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from configs.clock import Clock
 from configs.errors import FacingsError
 from configs.settings import Settings
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from pipelines.training.gate import GateDecision
 from pipelines.training.tracking import Tracking
 

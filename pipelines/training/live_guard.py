@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict
 
 from configs.clock import Clock
 from configs.settings import Settings
-from pipelines.signals.attribution import attribution
-from pipelines.signals.lake import Lake
+from pipelines.signals.behaviour.attribution import attribution
+from pipelines.signals.lake.lake import Lake
 from pipelines.training.document import document
 from pipelines.training.gate import Check
 from pipelines.training.guard import SERVED, Watch, watch

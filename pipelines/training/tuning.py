@@ -21,7 +21,7 @@ from configs.errors import FacingsError, UsageError
 from configs.recipe import RangeRecipe, Recipe
 from configs.settings import Settings
 from models.registry import create
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from pipelines.training.dataset import moments
 from pipelines.training.plan import code_digest
 from pipelines.training.windows import Score, Validation, describe
@@ -102,7 +102,7 @@ def tune(
     split = moments(lake, recipe.split)
     validation = Validation(settings, recipe, split, clock)
     if validation.needs_features:
-        from pipelines.signals.materialise import materialise
+        from pipelines.signals.feature_store.materialise import materialise
 
         starts = [window.start for window in validation.windows]
         materialise(settings, lake, as_of=[*sorted(starts), split.end], clock=clock, progress=progress)

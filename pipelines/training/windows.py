@@ -21,7 +21,7 @@ from configs.settings import Settings
 from features.store import FeatureStore
 from models.dataset import Dataset
 from models.registry import create
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from pipelines.training.dataset import FEATURE_TABLES, Moments, signals, training_dataset, what_counts
 from pipelines.training.evaluate import Test, make_test, measure
 

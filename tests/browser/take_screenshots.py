@@ -22,7 +22,7 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
 from configs.settings import load_settings
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 
 SCREEN = "demo-entrance"
 LANDSCAPE, PORTRAIT, PHONE = (1920, 1080), (1080, 1920), (390, 844)

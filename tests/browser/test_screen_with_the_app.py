@@ -19,7 +19,7 @@ from identity.vault import Enrolled, Vault
 from pipelines import snapshot
 from pipelines.faces import open_consents
 from pipelines.signals.ingest import ingest
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from serving.app import create_app
 from tests.small_shop import END, ITEMS, SHOPPERS
 

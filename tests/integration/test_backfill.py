@@ -13,7 +13,7 @@ import pytest
 
 from configs.errors import FacingsError, UsageError
 from configs.settings import load_settings
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from tests.command import facings
 from tests.dying_backfill import EVERY, FIRST, LAST, NEW, OLD, answers, fill, keep
 

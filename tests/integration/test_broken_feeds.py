@@ -18,7 +18,7 @@ from configs.clock import SystemClock
 from configs.settings import Settings, load_settings
 from pipelines import snapshot
 from pipelines.shop_snapshot import Shop
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from pipelines.signals.quality.store import accepted_name, newest_report
 from pipelines.training.intake import take_in
 from pipelines.training.job import RetrainResult

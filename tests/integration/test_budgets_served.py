@@ -21,7 +21,7 @@ from pipelines.offers.decide import Ask, Slate, decide
 from pipelines.offers.log.replay import find_record, replay
 from pipelines.offers.view import open_view
 from pipelines.signals.ingest import ingest
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from pipelines.training.intake import take_in
 from state import budgets
 from state.decisions import open_decisions

@@ -13,9 +13,9 @@ from configs.clock import FixedClock
 from configs.settings import load_settings
 from models.dataset import Dataset
 from models.registry import create
-from pipelines.signals.events import check_interactions
 from pipelines.signals.ingest import ingest_events
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
+from pipelines.signals.live.events import check_interactions
 from pipelines.simulation.config import TownConfig
 from pipelines.simulation.offers import Slates
 from pipelines.simulation.tables import as_events

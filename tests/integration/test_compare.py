@@ -18,7 +18,7 @@ from configs.settings import Settings, load_settings
 from models import metrics
 from models.registry import create
 from pipelines.signals.ingest import ingest
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from pipelines.training.comparison.compare import ComparisonResult, compare
 from pipelines.training.dataset import signals, training_dataset
 from pipelines.training.tracking import Tracking

@@ -12,9 +12,9 @@ import pytest
 
 from configs.clock import SystemClock
 from configs.settings import load_settings
-from pipelines.signals.complete_journey import write_complete_journey
-from pipelines.signals.contract import TABLES
+from pipelines.signals.contract.tables import TABLES
 from pipelines.signals.ingest import TableCount, ingest
+from pipelines.signals.sources.complete_journey import write_complete_journey
 
 # Rows of each table. The package's 116,204 coupon rows hold 4,872 that are there twice.
 GOLDEN = {

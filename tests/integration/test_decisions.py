@@ -25,7 +25,7 @@ from pipelines.offers.log.record import Asked
 from pipelines.offers.log.replay import find_record, replay
 from pipelines.offers.view import open_view
 from pipelines.signals.ingest import ingest, ingest_events
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from state.decisions import Row, answers_between, append_decisions, open_decisions, prune_decisions, read_decision
 from state.engine import open_engine
 from state.events import waiting_events

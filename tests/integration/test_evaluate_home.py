@@ -20,7 +20,7 @@ from models.registry import create
 from pipelines.offers.evaluation.estimators import estimate
 from pipelines.offers.evaluation.logged import logged, slates_of
 from pipelines.offers.evaluation.policy_log import check_log
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from pipelines.training import off_policy
 from pipelines.training.dataset import signals
 from pipelines.training.gate import Check

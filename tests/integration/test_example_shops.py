@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from configs.home import Home
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from tests.command import facings
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"

@@ -294,7 +294,8 @@ def test_a_store_opened_before_a_forget_by_another_process_sees_it(chosen: Setti
 def test_importing_the_store_does_not_import_feast_and_opening_it_turns_telemetry_off(tmp_path: Path) -> None:
     code = (
         "import json, os, sys; os.environ.pop('DO_NOT_TRACK', None); os.environ['FEAST_USAGE'] = 'True'\n"
-        "from configs.settings import load_settings; import features.store, pipelines.signals.materialise\n"
+        "from configs.settings import load_settings\n"
+        "import features.store, pipelines.signals.feature_store.materialise\n"
         "before = 'feast' in sys.modules\n"
         "features.store.FeatureStore(load_settings(home=sys.argv[1])).apply()\n"
         "print(json.dumps([before, 'feast' in sys.modules, os.environ['FEAST_USAGE'], os.environ['DO_NOT_TRACK']]))"

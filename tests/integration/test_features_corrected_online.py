@@ -15,9 +15,9 @@ from configs.settings import Settings, load_settings
 from features import live
 from features.store import FeatureStore
 from features.tables import LIVE_TTL_MINUTES, SERVICES, TTL_DAYS
-from pipelines.signals.lake import Lake, Manifest, Part
-from pipelines.signals.materialise import materialise
-from pipelines.signals.parity import parity
+from pipelines.signals.feature_store.materialise import materialise
+from pipelines.signals.feature_store.parity import parity
+from pipelines.signals.lake.lake import Lake, Manifest, Part
 from tests.redis_server import redis_address
 
 MAY, JUNE = pd.Timestamp("2024-05-10", tz="UTC"), pd.Timestamp("2024-06-01 06:30", tz="UTC")

@@ -26,10 +26,10 @@ from pipelines import snapshot
 from pipelines.demo_photograph import enrol_picture, write_demo_photographs
 from pipelines.faces import enrol, gallery_source, open_consents
 from pipelines.forget import forget
+from pipelines.signals.feature_store.materialise import materialise
 from pipelines.signals.ingest import ingest
-from pipelines.signals.lake import Lake
-from pipelines.signals.materialise import materialise
-from pipelines.signals.quarantine import read_quarantine
+from pipelines.signals.lake.lake import Lake
+from pipelines.signals.quarantine.rows import read_quarantine
 from pipelines.slates_snapshot import Slates
 from state.decisions import Row, append_decisions, open_decisions
 from state.engine import open_engine

@@ -14,7 +14,7 @@ from configs.clock import FixedClock
 from configs.home import Home
 from configs.settings import load_settings
 from pipelines.signals.ingest import ingest_events
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from tests.command import facings
 from tests.small_shop import ITEMS, SHOPPERS, STORES
 

@@ -14,7 +14,7 @@ from configs.errors import FacingsError
 from configs.recipe import Recipe
 from configs.settings import Settings
 from models.registry import create
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from pipelines.training.dataset import training_dataset
 from tests.command import facings
 

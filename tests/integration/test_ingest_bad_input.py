@@ -15,7 +15,7 @@ import pytest
 
 from configs.home import Home
 from pipelines.signals import load
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from tests.command import facings
 
 HEADER = "shopper_id,item_id,event_type,event_time"

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from configs.home import Home
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from tests.command import facings
 
 HEADER = "shopper_id,item_id,event_type,event_time,store_id"
@@ -45,7 +45,7 @@ def test_only_new_files_are_read(home: Path, days: Path, monkeypatch: pytest.Mon
     assert first["files"] == {"read": 2, "new": 2, "unchanged": 0, "changed": 0, "gone": 0}
     _day(days, 3, ROWS[3], ROWS[2])
     read: list[str] = []
-    from pipelines.signals.sources import Source
+    from pipelines.signals.sources.source import Source
 
     chunks = Source.chunks
     monkeypatch.setattr(Source, "chunks", lambda self: read.append(self.name) or chunks(self))  # type: ignore[func-returns-value]

@@ -15,7 +15,7 @@ import yaml
 
 from configs.errors import FacingsError
 from configs.home import Home
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from state import queries
 from tests.command import facings
 

@@ -16,8 +16,8 @@ from configs.clock import SystemClock
 from configs.home import Home
 from configs.settings import load_settings
 from pipelines.signals.ingest import ingest
-from pipelines.signals.lake import Lake
-from pipelines.signals.quarantine import read_quarantine
+from pipelines.signals.lake.lake import Lake
+from pipelines.signals.quarantine.rows import read_quarantine
 from tests.small_shop import write_small_shop
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,12 +41,12 @@ from cli.main import main
 main()
 """
 POINTS = {
-    "before the first part is durable": ("pipelines.signals.parts:make_durable:1:before", "old"),
-    "between two tables": ("pipelines.signals.parts:make_durable:3:after", "old"),
-    "before the quarantine is durable": ("pipelines.signals.quarantine:make_durable:1:before", "old"),
-    "before the files are noted": ("pipelines.signals.ledger:make_durable:1:before", "old"),
-    "before the manifest": ("pipelines.signals.lake:write_atomic:1:before", "old"),
-    "after the manifest": ("pipelines.signals.lake:write_atomic:1:after", "new"),
+    "before the first part is durable": ("pipelines.signals.lake.parts:make_durable:1:before", "old"),
+    "between two tables": ("pipelines.signals.lake.parts:make_durable:3:after", "old"),
+    "before the quarantine is durable": ("pipelines.signals.quarantine.rows:make_durable:1:before", "old"),
+    "before the files are noted": ("pipelines.signals.lake.ledger:make_durable:1:before", "old"),
+    "before the manifest": ("pipelines.signals.lake.lake:write_atomic:1:before", "old"),
+    "after the manifest": ("pipelines.signals.lake.lake:write_atomic:1:after", "new"),
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from configs.home import Home
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from tests.command import facings
 
 HEADER = "Kunde;Artikel;Vorgang;Zeit;Preis;Notiz"

@@ -18,7 +18,7 @@ from configs.secrets import secret
 from configs.settings import Settings, load_settings
 from features import live
 from features.store import FeatureStore
-from pipelines.signals.live import LiveFollower, LivePusher, LiveStates
+from pipelines.signals.live.states import LiveFollower, LivePusher, LiveStates
 from serving import push
 from serving.push import PushProcess
 from state.engine import Engine, open_engine

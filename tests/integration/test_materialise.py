@@ -16,8 +16,8 @@ from configs.errors import FacingsError, UsageError
 from configs.settings import Settings, load_settings
 from features import compute
 from features.store import FeatureStore
-from pipelines.signals.lake import Lake, Manifest, Part
-from pipelines.signals.materialise import MaterialiseReport, materialise
+from pipelines.signals.feature_store.materialise import MaterialiseReport, materialise
+from pipelines.signals.lake.lake import Lake, Manifest, Part
 
 MAY, JUNE = pd.Timestamp("2024-05-01", tz="UTC"), pd.Timestamp("2024-06-01", tz="UTC")
 NOW = pd.Timestamp("2024-06-03", tz="UTC")

@@ -29,8 +29,8 @@ from pipelines.offers.gather import facts_of
 from pipelines.offers.view import open_view
 from pipelines.shop_snapshot import Shop
 from pipelines.signals.ingest import ingest_events
-from pipelines.signals.lake import Lake
-from pipelines.signals.live import LiveFollower, LiveStates
+from pipelines.signals.lake.lake import Lake
+from pipelines.signals.live.states import LiveFollower, LiveStates
 from serving.moment import Moment
 from state.blocked import block, blocked_because, unblock
 from state.engine import open_engine

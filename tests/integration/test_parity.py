@@ -15,9 +15,9 @@ from configs.clock import FixedClock
 from configs.settings import Settings, load_settings
 from features.store import FeatureStore
 from features.tables import EVENT_TIME, TTL_DAYS, VIEWS
-from pipelines.signals.lake import Lake, Manifest, Part
-from pipelines.signals.materialise import materialise
-from pipelines.signals.parity import TOLERANCE, parity
+from pipelines.signals.feature_store.materialise import materialise
+from pipelines.signals.feature_store.parity import TOLERANCE, parity
+from pipelines.signals.lake.lake import Lake, Manifest, Part
 from tests.command import facings
 
 END = pd.Timestamp("2024-06-01", tz="UTC")

@@ -12,8 +12,8 @@ from configs.home import Home
 from configs.secrets import secret
 from configs.settings import load_settings
 from pipelines import snapshot
-from pipelines.signals.lake import Lake
-from pipelines.signals.quarantine import FORGOTTEN, read_quarantine
+from pipelines.signals.lake.lake import Lake
+from pipelines.signals.quarantine.rows import FORGOTTEN, read_quarantine
 from state.engine import open_engine
 from state.forgotten import remember_forgotten
 from tests.command import facings

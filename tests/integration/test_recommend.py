@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from cli.main import facings
 from configs.settings import Settings
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 
 
 @pytest.fixture

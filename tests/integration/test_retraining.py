@@ -17,7 +17,7 @@ from configs.errors import FacingsError, UsageError
 from configs.settings import Settings, load_settings
 from models.registry import load
 from pipelines import snapshot
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from pipelines.training.dataset import Moments
 from pipelines.training.job import RetrainResult
 from pipelines.training.promote import champion, deployments, promote, publish, rollback

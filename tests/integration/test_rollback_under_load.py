@@ -13,7 +13,7 @@ import pytest
 from configs.clock import FixedClock
 from configs.settings import Settings
 from pipelines import snapshot
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from tests.command import facings
 from tests.serving_town import quiet, served
 

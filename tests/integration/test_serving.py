@@ -25,7 +25,7 @@ from identity.template import MODEL, unit
 from identity.vault import Enrolled, Vault
 from pipelines import snapshot
 from pipelines.faces import open_consents
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from state.engine import open_engine
 from state.tokens import add_token, revoke_token
 from tests.serving_town import ingest_shop, publish_slates, quiet, served

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from configs.home import Home
-from pipelines.signals.contract import TABLES
-from pipelines.signals.lake import Lake
+from pipelines.signals.contract.tables import TABLES
+from pipelines.signals.lake.lake import Lake
 from tests.command import facings
 
 SIZE = ("--shoppers", 500, "--stores", 4, "--days", 40, "--seed", 3)

@@ -12,7 +12,7 @@ from configs.clock import SystemClock
 from configs.recipe import Recipe, SplitRecipe
 from configs.settings import Settings
 from pipelines.signals.ingest import ingest
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from pipelines.training.dataset import data_fingerprint, moments, training_dataset
 from tests.small_shop import write_small_shop
 

@@ -27,7 +27,7 @@ from pipelines.offers.value.kept import ODDS, Kept, ValueFacts, read_facts
 from pipelines.offers.value.odds import chance
 from pipelines.offers.view import open_view
 from pipelines.signals.ingest import ingest
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from pipelines.simulation.config import START, TownConfig
 from pipelines.simulation.history import write_history
 from pipelines.training.dataset import signals

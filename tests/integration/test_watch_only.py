@@ -14,7 +14,7 @@ from models import metrics
 from models.bootstrap import paired_difference
 from models.reasons import Reason
 from models.registry import create
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from pipelines.slates_snapshot import Slates, write_slates
 from pipelines.training.dataset import training_dataset
 from tests.command import facings

@@ -16,9 +16,9 @@ from configs.suspicion import SuspicionRules
 from features.compute import COMPUTE
 from features.history import History
 from pipelines.offers.view import open_view
+from pipelines.signals.behaviour.suspicion import COLUMNS, count_flagged, doubtful, find_suspicions, suspicions
 from pipelines.signals.ingest import ingest
-from pipelines.signals.lake import Lake
-from pipelines.signals.suspicion import COLUMNS, count_flagged, doubtful, find_suspicions, suspicions
+from pipelines.signals.lake.lake import Lake
 from pipelines.training.dataset import signals, what_counts
 from tests.command import facings
 from tests.serving_town import ingest_shop, quiet

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pipelines.signals.attribution import SLATES, TOUCHES, attribute
+from pipelines.signals.behaviour.attribution import SLATES, TOUCHES, attribute
 from tests.small_shop import END
 
 WINDOW = timedelta(hours=10)

@@ -14,8 +14,8 @@ from configs.clock import SystemClock
 from configs.errors import FacingsError
 from configs.settings import load_settings
 from pipelines.signals.ingest import IngestReport, ingest
-from pipelines.signals.lake import Lake
-from pipelines.signals.quarantine import read_quarantine
+from pipelines.signals.lake.lake import Lake
+from pipelines.signals.quarantine.rows import read_quarantine
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=6)
 CELLS = {

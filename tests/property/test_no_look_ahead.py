@@ -17,7 +17,7 @@ from configs.settings import Settings, load_settings
 from models.dataset import Dataset
 from models.registry import create, recommender_class, recommender_names
 from pipelines.signals.ingest import ingest
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from pipelines.training.dataset import signals, training_dataset
 from pipelines.training.evaluate import make_test
 from tests.contract.test_recommenders import CONFIGS

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.live import live_features
-from pipelines.signals.sessions import sessions
+from pipelines.signals.behaviour.sessions import sessions
 from tests.small_shop import END
 
 IDLE = timedelta(minutes=30)

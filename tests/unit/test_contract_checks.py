@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.signals.contract import LOAD_ORDER, TABLES
-from pipelines.signals.convert import convert
-from pipelines.signals.schemas import violations
+from pipelines.signals.contract.convert import convert
+from pipelines.signals.contract.schemas import violations
+from pipelines.signals.contract.tables import LOAD_ORDER, TABLES
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 GOOD: dict[str, dict[str, Any]] = {

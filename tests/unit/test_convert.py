@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.signals.contract import TABLES, Column, Kind, Table
-from pipelines.signals.convert import convert, unreadable_reason
+from pipelines.signals.contract.convert import convert, unreadable_reason
+from pipelines.signals.contract.tables import TABLES, Column, Kind, Table
 
 
 def _read(kind: Kind, values: Any, dtype: pl.DataType | None = None) -> tuple[list[Any], list[bool]]:

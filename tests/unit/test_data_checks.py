@@ -13,14 +13,14 @@ import pytest
 
 from configs.errors import UsageError
 from configs.quality import RULES, load_quality_rules
-from pipelines.signals.contract import TABLES
-from pipelines.signals.lake import polars_type
+from pipelines.signals.contract.tables import TABLES
+from pipelines.signals.lake.lake import polars_type
 from pipelines.signals.quality.checks import compare
 from pipelines.signals.quality.findings import Finding, Severity
 from pipelines.signals.quality.page import data_page
 from pipelines.signals.quality.profile import Accepted, Profile, profile
 from pipelines.signals.quality.shifts import shifts, turnover
-from pipelines.signals.quarantine import SCHEMA
+from pipelines.signals.quarantine.rows import SCHEMA
 
 THRESHOLDS = load_quality_rules()
 STORES, ITEMS, DAYS = 6, 80, 100

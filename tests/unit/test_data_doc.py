@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from configs.settings import Settings
-from pipelines.signals.contract import RESERVED, TABLES, Column, Kind, Table
+from pipelines.signals.contract.tables import RESERVED, TABLES, Column, Kind, Table
 from pipelines.signals.load import MAX_QUARANTINED, MAX_ROW_BYTES
-from pipelines.signals.sources import MAX_COLUMNS, MAX_NAME
+from pipelines.signals.sources.source import MAX_COLUMNS, MAX_NAME
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "data.md").read_text()
 KINDS: dict[Kind, str] = {

@@ -8,10 +8,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.signals.contract import TABLES
-from pipelines.signals.convert import convert
-from pipelines.signals.events import MAX_FIELDS, MAX_TEXT, check_interactions
-from pipelines.signals.schemas import violations
+from pipelines.signals.contract.convert import convert
+from pipelines.signals.contract.schemas import violations
+from pipelines.signals.contract.tables import TABLES
+from pipelines.signals.live.events import MAX_FIELDS, MAX_TEXT, check_interactions
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 GOOD = {"shopper_id": "a", "item_id": "i", "event_type": "tap", "event_time": "2026-05-31T12:00:00+02:00"}

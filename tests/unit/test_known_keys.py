@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.signals import known_keys
-from pipelines.signals.known_keys import KnownKeys
+from pipelines.signals.lake import known_keys
+from pipelines.signals.lake.known_keys import KnownKeys
 
 CHUNKS = st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=12), max_size=8)
 

@@ -205,7 +205,7 @@ def test_what_was_packed_before_a_discount_told_of_other_goods_is_read_as_it_was
 
 
 def test_a_damaged_shop_is_refused_and_built_anew_from_the_lake(folder: Path, tmp_path: Path) -> None:
-    from pipelines.signals.lake import Lake
+    from pipelines.signals.lake.lake import Lake
 
     settings = ingest_shop(folder, tmp_path / "home")
     name = snapshot.current(settings.paths, "shop")

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from configs.clock import FixedClock
-from pipelines.signals.receive import Receiver, Taken
+from pipelines.signals.live.receive import Receiver, Taken
 from state.engine import open_engine
 from state.events import waiting_events
 from state.forgotten import remember_forgotten

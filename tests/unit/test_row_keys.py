@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 
-from pipelines.signals.keys import row_keys
+from pipelines.signals.lake.keys import row_keys
 
 ROW = {"item_id": "i", "price": 1.5, "at": datetime(2026, 1, 1, tzinfo=UTC), "size": 5, "new": True}
 

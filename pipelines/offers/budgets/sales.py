@@ -15,7 +15,7 @@ import polars as pl
 from configs.settings import Settings
 from pipelines.shop_offers import UNKNOWN_PRICE
 from pipelines.shop_snapshot import Shop, minor_units
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from state.budgets import Sale, add_sales
 from state.engine import open_engine
 

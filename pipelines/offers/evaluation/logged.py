@@ -30,8 +30,8 @@ from pipelines.offers.log.slots import LoggedSlot, slots
 from pipelines.offers.view import ShopReads
 from pipelines.packed import NOBODY, Ranked
 from pipelines.shop_offers import UNKNOWN_PRICE
-from pipelines.signals.attribution import attribution
-from pipelines.signals.lake import Lake
+from pipelines.signals.behaviour.attribution import attribution
+from pipelines.signals.lake.lake import Lake
 from pipelines.slates_snapshot import Slates
 from state.decisions import decisions_between, open_decisions
 from state.engine import open_engine

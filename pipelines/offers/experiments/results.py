@@ -18,8 +18,8 @@ from pipelines.offers.experiments.judge import HOLDOUT, UNITS, Judged, judge
 from pipelines.offers.experiments.stops import stop, stopped
 from pipelines.offers.log.recorded import facts_of_row
 from pipelines.shop_snapshot import minor_units
-from pipelines.signals.attribution import kept_purchases
-from pipelines.signals.lake import Lake
+from pipelines.signals.behaviour.attribution import kept_purchases
+from pipelines.signals.lake.lake import Lake
 from state.decisions import decisions_between, open_decisions
 from state.engine import open_engine
 from state.events import waiting_events

@@ -17,8 +17,8 @@ from pipelines.offers.log.recorded import Record
 from pipelines.offers.log.replay import decide_again, find_record, replay
 from pipelines.packed import REASONS
 from pipelines.shop_snapshot import Shop
-from pipelines.signals.attribution import TOUCHES, attribution
-from pipelines.signals.lake import Lake
+from pipelines.signals.behaviour.attribution import TOUCHES, attribution
+from pipelines.signals.lake.lake import Lake
 from state.decisions import open_decisions
 from state.engine import open_engine
 from state.events import waiting_events

@@ -22,8 +22,8 @@ from pipelines.offers.value.kept import COLUMNS, FACTS, ODDS, PLACES, ValueFacts
 from pipelines.offers.value.model import ValueModel, fit_value
 from pipelines.offers.value.odds import chance, gain
 from pipelines.shop_snapshot import CHAIN
-from pipelines.signals.counted import counted
-from pipelines.signals.lake import Lake
+from pipelines.signals.behaviour.counted import counted
+from pipelines.signals.lake.lake import Lake
 from state.files import build_folder
 
 Ints = npt.NDArray[np.int64]

@@ -11,13 +11,13 @@ import numpy as np
 import polars as pl
 
 from configs.quality import QualityRules
+from pipelines.signals.behaviour.suspicion import REASONS
 from pipelines.signals.quality.days import recent_days
 from pipelines.signals.quality.findings import Finding, Severity
 from pipelines.signals.quality.profile import Accepted, Profile
 from pipelines.signals.quality.shifts import Shift, distributions, shifts, turnover
 from pipelines.signals.quality.silence import silent_stores
 from pipelines.signals.quality.statistics import EDGES, Counts
-from pipelines.signals.suspicion import REASONS
 from pipelines.training.document import document, table
 from pipelines.training.plots import days, outlines
 

@@ -17,7 +17,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from configs.quality import QualityRules
-from pipelines.signals.contract import TABLES
+from pipelines.signals.contract.tables import TABLES
 from pipelines.signals.quality.arrivals import Tables, arrived, quarantine_counts
 from pipelines.signals.quality.statistics import EDGES
 

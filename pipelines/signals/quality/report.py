@@ -9,7 +9,8 @@ from collections.abc import Callable
 from configs.clock import Clock
 from configs.quality import load_quality_rules
 from configs.settings import Settings
-from pipelines.signals.lake import Lake
+from pipelines.signals.behaviour.suspicion import count_flagged, suspicions
+from pipelines.signals.lake.lake import Lake
 from pipelines.signals.quality.checks import compare
 from pipelines.signals.quality.findings import Severity
 from pipelines.signals.quality.page import data_page
@@ -26,8 +27,7 @@ from pipelines.signals.quality.store import (
     newest_report,
     page_path,
 )
-from pipelines.signals.quarantine import read_quarantine
-from pipelines.signals.suspicion import count_flagged, suspicions
+from pipelines.signals.quarantine.rows import read_quarantine
 from pipelines.snapshot import refresh_shop
 from state.acceptances import note_acceptance, noted_acceptances
 from state.engine import open_engine

@@ -25,7 +25,7 @@ from configs.settings import Settings, load_settings
 from features.store import FeatureStore
 from models.dataset import Dataset
 from models.registry import create
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from pipelines.training.dataset import training_dataset
 from state.files import build_folder, exclusive
 

@@ -16,7 +16,7 @@ from configs.clock import Clock
 from configs.errors import FacingsError
 from configs.settings import Settings
 from models.dataset import Dataset
-from pipelines.signals.lake import Lake
+from pipelines.signals.lake.lake import Lake
 from pipelines.training.comparison.child import Costs
 from pipelines.training.comparison.examples import examples
 from pipelines.training.comparison.measure import (
@@ -183,7 +183,7 @@ def _features(
 ) -> None:
     """Compute Feast's features at the cut where a recipe learns from them; the newest moment stays the one online."""
     if any(entrant.recipe.data.shopper_features for entrant in plan.entrants):
-        from pipelines.signals.materialise import materialise
+        from pipelines.signals.feature_store.materialise import materialise
 
         materialise(settings, lake, as_of=[split.cut, split.end], clock=clock, progress=progress)
 

@@ -38,7 +38,7 @@ from models.uplift import Experience, Nuisance, cross_fit, dr_learner, row_effec
 from models.uplift_quality import average_effect, effective_sample, overlap, targeting
 from pipelines.offers.value.campaign_history import CampaignData, campaign_history, features_of
 from pipelines.offers.value.redemption import Redemption, ended_before
-from pipelines.signals.complete_journey import data_folder
+from pipelines.signals.sources.complete_journey import data_folder
 from pipelines.training.published.table import LISTS, Difference, Figure, PublishedTable
 
 NAME = "complete-journey-campaigns"

@@ -9,7 +9,7 @@ import pandas as pd
 import polars as pl
 
 from configs.errors import FacingsError
-from pipelines.signals.complete_journey import data_folder, promotion_weeks
+from pipelines.signals.sources.complete_journey import data_folder, promotion_weeks
 
 # Weeks that ended longer before the cut are not read: no window of a second stage looks back further.
 _DAYS_BACK, _DAYS_AHEAD = 200, 31

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import polars as pl
 
-from pipelines.signals.complete_journey import learning_tables
+from pipelines.signals.sources.complete_journey import learning_tables
 
 ID_WIDTH = 9
 LEFT_OUT = ("FUEL", "MISCELLANEOUS", "COUPON")
