@@ -64,6 +64,7 @@ class Answering:
         """
         started = time.perf_counter()
         now = self.clock.now()
+        forgotten = self.live.forgotten  # before anything is read of anybody
         live = self.live.candidates(view, ask.shopper_id)
         if ask.shoppers:
             ask = replace(ask, shoppers=self.moment.personal(ask.shoppers), unsure=True)
@@ -83,7 +84,7 @@ class Answering:
             seed=seed,
             explain=explain,
             live=live,
-            forgotten=self.live.forgotten,
+            forgotten=forgotten,
         )
         recommendation_id = new_id(now)
         expires = now + timedelta(minutes=self.settings.claim_minutes)

@@ -45,7 +45,8 @@ class Live:
         self._clock = clock
         self._pool = ThreadPoolExecutor(1, "fold-in")
         self._ready: dict[str, tuple[_Key, Ranked | None]] = {}
-        self._weighed: dict[str, tuple[Ranked, View, Ranked]] = {}
+        # Of one view: whoever is not asked for again would else keep files that nobody serves any more.
+        self._weighed: tuple[View | None, dict[str, tuple[Ranked, Ranked]]] = (None, {})
         self._pending: dict[_Key, Future[None]] = {}
         self._submitting = threading.Lock()
         self._woken, self._caught_up, self._stopping = threading.Event(), threading.Event(), False
@@ -74,7 +75,7 @@ class Live:
 
     def warm(self, view: View) -> None:
         """Take the view for what is made ahead, and rehearse its model, so that no request waits for a first time."""
-        self._view = view
+        self._view, self._weighed = view, (view, {})
         if view.fold_in is not None and not self._stopping:
             self._pool.submit(self._guarded, view.fold_in.rehearse)
 
@@ -131,16 +132,20 @@ class Live:
         if not self.knows(view, shopper_id):
             return None
         assert shopper_id is not None and view.fold_in is not None
-        key = self._key(view.fold_in, shopper_id)
-        made = self._ready[shopper_id][1] if self._made(key) else None
+        of, known = self._weighed  # before the candidates: who is forgotten meanwhile is put where nobody looks
+        key, entry = self._key(view.fold_in, shopper_id), self._ready.get(shopper_id)
+        made = entry[1] if entry is not None and entry[0] == key else None
         if made is None:
             return None
-        weighed = self._weighed.get(shopper_id)
-        if weighed is None or weighed[0] is not made or weighed[1] is not view:
-            weighed = self._weighed[shopper_id] = made, view, view.weighed(shopper_id, made)
-            while len(self._weighed) > _KEPT:
-                self._weighed.pop(next(iter(self._weighed)), None)
-        return weighed[2]
+        if of is not view:
+            known = {}
+            self._weighed = view, known
+        weighed = known.get(shopper_id)
+        if weighed is None or weighed[0] is not made:
+            if len(known) >= _KEPT:
+                known.clear()
+            weighed = known[shopper_id] = made, view.weighed(shopper_id, made)
+        return weighed[1]
 
     def version(self, view: View, shopper_id: str | None) -> int | None:
         """What the shopper's candidates are made of, another number after each change; None: they are not ready."""
@@ -196,7 +201,7 @@ class Live:
         LIVE_SHOPPERS.set(len(self.states))
         if self._follower.forgotten != self.forgotten:
             self.forgotten = self._follower.forgotten
-            self._ready, self._weighed = {}, {}
+            self._ready, self._weighed = {}, (None, {})
         if self._view is not None and len(changed) + len(self._pending) <= _AHEAD:
             for shopper in changed:
                 self._begun(self._view, shopper)

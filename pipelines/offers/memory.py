@@ -15,7 +15,7 @@ from datetime import datetime
 import numpy as np
 
 from configs.policy import PolicySettings
-from pipelines.offers.decide import Ask, Slate, decide
+from pipelines.offers.decide import BEST_SELLERS, OWN, Ask, Slate, decide
 from pipelines.offers.derived import derived
 from pipelines.offers.facts import Facts
 from pipelines.offers.pool import Pool
@@ -52,9 +52,8 @@ class Memory:
 
     def __init__(self, most: int = SLATES) -> None:
         self._most = most
-        self._view: View | None = None
-        self._forgotten = 0
-        self._kept: dict[Hashable, _Kept] = {}
+        # Of which view, with how many forgotten, and the slates: one, so that no thread sees them apart.
+        self._known: tuple[View | None, int, dict[Hashable, _Kept]] = (None, 0, {})
         self._changing = threading.Lock()
 
     def decide(
@@ -70,7 +69,7 @@ class Memory:
         live: Ranked | None = None,
         forgotten: int = 0,
     ) -> Slate:
-        """As `decide`, but for `pool` and `slots`, which are empty where the slate was remembered.
+        """As `decide`; of a slate that was remembered `pool` and `slots` are empty, and `looked` has lists alone.
 
         Questions that explain, or name items, are decided each time.
 
@@ -81,16 +80,25 @@ class Memory:
         name = (ask.placement, ask.store_id, ask.count, ask.shopper_id, ask.unsure, seed,
                 tuple(ask.categories), tuple(ask.shoppers))  # fmt: skip
         turn = derived(view.shop).turn(now, policy.newcomer_days)
-        kept = self._kept.get(name) if self._view is view and self._forgotten == forgotten else None
+        of, without, slates = self._known
+        kept = slates.get(name) if of is view and without == forgotten else None
         same = kept is not None and kept.live is live and kept.policy is policy
         if kept is not None and same and kept.turn == turn and kept.facts == facts:
             return kept.slate
         slate = decide(view, ask, now, facts=facts, policy=policy, seed=seed, live=live)
         with self._changing:
-            if self._view is not view or self._forgotten != forgotten:
-                self._view, self._forgotten, self._kept = view, forgotten, {}
-            self._kept.pop(name, None)  # so that it stands at the end
-            self._kept[name] = _Kept(live, facts, policy, turn, replace(slate, pool=_NO_POOL, slots=()))
-            while len(self._kept) > self._most:
-                self._kept.pop(next(iter(self._kept)))
+            of, without, slates = self._known
+            if of is not view or without != forgotten:
+                slates = {}
+                self._known = view, forgotten, slates
+            slates.pop(name, None)  # so that it stands at the end
+            slates[name] = _Kept(live, facts, policy, turn, _small(slate))
+            while len(slates) > self._most:
+                slates.pop(next(iter(slates)))
         return slate
+
+
+def _small(slate: Slate) -> Slate:
+    """Without what takes up memory: all that could be shown, and all that a store has where it was looked through."""
+    lists = tuple(looked for looked in slate.looked if looked.level == OWN or looked.level in BEST_SELLERS)
+    return replace(slate, pool=_NO_POOL, slots=(), looked=lists)

@@ -26,7 +26,15 @@ from pipelines.offers.log.replay import find_record, replay
 from pipelines.offers.view import open_view
 from pipelines.signals.ingest import ingest, ingest_events
 from pipelines.signals.lake.lake import Lake
-from state.decisions import Row, answers_between, append_decisions, open_decisions, prune_decisions, read_decision
+from state.decisions import (
+    Row,
+    answers_between,
+    append_decisions,
+    new_id,
+    open_decisions,
+    prune_decisions,
+    read_decision,
+)
 from state.engine import open_engine
 from state.events import waiting_events
 from state.forgotten import pseudonym
@@ -219,7 +227,7 @@ def test_who_is_forgotten_while_a_decision_is_being_written_leaves_none(shop: Se
     view = open_view(shop.paths)
     assert view is not None
     engine, key = open_decisions(shop.decisions_uri), b"k" * 32
-    asked = Ask("phone", "s1", 3, shopper_id="shopper-01")
+    name, asked = new_id(END), Ask("phone", "s1", 3, shopper_id="shopper-01")
     slate = decide(view, asked, END)
     names = [card["item_id"] for card in view.shop.cards([one.place for one in slate.items])]
     looks: Iterator[set[str]] = iter(
@@ -228,11 +236,37 @@ def test_who_is_forgotten_while_a_decision_is_being_written_leaves_none(shop: Se
     log = DecisionLog(engine, key, clock=FixedClock(END), keep_days=1, forgotten=lambda _: next(looks),
                       count=lambda *_: None)  # fmt: skip
     log.start()
-    log.note(Asked(f"{9:032x}", END), view, asked, slate, names)
+    log.note(Asked(name, END), view, asked, slate, names)
     log.flush()
     log.close()
     view.close()
-    assert read_decision(engine, f"{9:032x}") is None and next(looks, None) is None
+    assert read_decision(engine, name) is None and next(looks, None) is None
+
+
+def test_who_is_forgotten_while_the_writing_fails_half_way_leaves_nothing_of_the_first_half(shop: Settings) -> None:
+    counted: dict[str, int] = {}
+    view = open_view(shop.paths)
+    assert view is not None
+    engine, key = open_decisions(shop.decisions_uri), b"k" * 32
+    asked = Ask("phone", "s1", 3, shopper_id="shopper-01")
+    slate = decide(view, asked, END)
+    names = [card["item_id"] for card in view.shop.cards([one.place for one in slate.items])]
+    ids = [new_id(END) for _ in range(40)]
+    append_decisions(engine, [Row(ids[20], 0, None, b"{}", b"")], [])  # its id is taken: a later write is refused
+    looks: Iterator[set[str]] = iter([set(), {pseudonym("shopper-01", key)}])
+
+    def count(outcome: str, rows: int) -> None:
+        counted[outcome] = counted.get(outcome, 0) + rows
+
+    log = DecisionLog(engine, key, clock=FixedClock(END), keep_days=1, forgotten=lambda _: next(looks), count=count)
+    for name in ids:
+        log.note(Asked(name, END), view, asked, slate, names)
+    log.start()
+    assert log.flush()
+    log.close()
+    view.close()
+    assert next(looks, None) is None and 0 < counted["logged"] <= 20 and sum(counted.values()) == len(ids)
+    assert [name for name in ids if read_decision(engine, name)] == [ids[20]]
 
 
 def test_old_decisions_are_dropped_with_what_only_they_saw(shop: Settings) -> None:

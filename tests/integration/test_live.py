@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import httpx
 import numpy as np
@@ -18,6 +20,9 @@ from configs.settings import Settings
 from models.reasons import Reason
 from pipelines import snapshot
 from pipelines.forget import forget
+from pipelines.offers.view import open_view
+from pipelines.signals.live.states import LiveFollower, LiveStates
+from serving.live import Live
 from state.engine import open_engine
 from state.events import append_events
 from tests.serving_town import ingest_shop, publish_slates, quiet, served
@@ -225,3 +230,24 @@ def test_who_is_forgotten_is_gone_from_memory_and_from_the_copied_model(tmp_path
     assert current is not None and snapshot.check(settings.paths, "slates", current)
     copies = [path for path in (settings.paths.snapshots / "slates").rglob("*.npy") if path.parent.name == "model"]
     assert copies and all("shopper-10".encode("utf-32-le") not in path.read_bytes() for path in copies)
+
+
+def test_a_snapshot_that_was_served_is_let_go_though_its_shoppers_do_not_come_back(tmp_path: Path) -> None:
+    settings = shop_with(tmp_path, "personal_frequency")
+    engine = open_engine(settings.state_uri)
+    append_events(engine, [event("shopper-10", SNACKS[3], "purchase") | {"event_id": "e1"}], END)
+    follower = LiveFollower(engine, b"k" * 32, LiveStates(10))
+    live = Live(settings, follower, FixedClock(END))
+    follower.catch_up()
+    first, second = open_view(settings.paths), open_view(settings.paths)
+    assert first is not None and second is not None
+    live.prepare_here(first, "shopper-10")
+    made = live.candidates(first, "shopper-10")
+    assert made is not None and live.candidates(first, "shopper-10") is made, "they are weighed once"
+    live.warm(second)
+    first.close()
+    held = ref(first)
+    del first
+    gc.collect()
+    assert held() is None
+    second.close()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from configs.policy import PolicySettings
 from features.live import micros
-from pipelines.offers.decide import Ask, Slate, decide
+from pipelines.offers.decide import BEST_SELLERS, OWN, Ask, Slate, decide
 from pipelines.offers.facts import NOTHING, Facts
 from pipelines.offers.memory import Memory
 from tests.property.test_hard_rules import asks, opened, shops
@@ -31,7 +31,9 @@ moments = st.tuples(
 
 
 def shown(slate: Slate) -> tuple[Any, ...]:
-    return slate.items, slate.fallback, slate.refused, slate.policy, slate.seed, [one.level for one in slate.looked]
+    lists = [one for one in slate.looked if one.level in (OWN, *BEST_SELLERS)]
+    read = [(one.level, one.ranked.items.tolist(), one.ranked.scores.tolist()) for one in lists]
+    return slate.items, slate.fallback, slate.refused, slate.policy, slate.seed, slate.facts, read
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -63,3 +65,14 @@ def test_a_question_is_decided_once_until_somebody_is_forgotten() -> None:
         assert len(later.pool.places) and later.items != first.items, "its offer has ended"
         assert len(memory.decide(view, ask, END + timedelta(days=1), **told, forgotten=1).pool.places)
         assert len(memory.decide(view, replace(ask, exclude=["i2"]), END, **told).pool.places)
+
+
+def test_what_is_remembered_does_not_hold_all_that_a_store_has() -> None:
+    shop = {"bought": [("ann", "i1", "north")], "age_restricted": set(), "sensitive": set(), "fuel": set(),
+            "stock": None, "offers": []}  # fmt: skip
+    memory, ask = Memory(), Ask("aisle", "north", 4, categories=("nothing/such",))
+    told: dict[str, Any] = {"facts": NOTHING, "policy": POLICIES[0], "seed": "0" * 32}
+    with opened(shop) as view:
+        decided, remembered = (memory.decide(view, ask, END, **told) for _ in range(2))
+        assert {one.level for one in decided.looked} - {one.level for one in remembered.looked} == {"assortment"}
+        assert shown(remembered) == shown(decided)

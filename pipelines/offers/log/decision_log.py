@@ -153,29 +153,34 @@ class DecisionLog:
             self._prune()
 
     def _write(self, batch: list[_Noted]) -> None:
+        written = 0
         try:
             everybody = {shopper for noted in batch for shopper in noted.row.everybody}
             gone = self._forgotten(everybody)
-            kept = [noted for noted in batch if gone.isdisjoint(noted.row.everybody)]
+            kept = [noted.row for noted in batch if gone.isdisjoint(noted.row.everybody)]
             parts = {key: body for noted in batch for key, body in noted.parts}
             if parts:
                 append_decisions(self._engine, (), list(parts.items()))
             many = len(self._waiting) >= _MUCH
             step = len(batch) if many else _AT_ONCE
-            for start in range(0, len(kept), step):
-                append_decisions(self._engine, [noted.row for noted in kept[start : start + step]], ())
-                if not many:
-                    self._stopping.wait(_PAUSE_SECONDS)
-            # Who was forgotten between the look and the write: whoever erases after it finds the rows, else we do.
-            for shopper in self._forgotten(everybody) - gone:
-                erase_decisions(self._engine, shopper)
+            try:
+                for start in range(0, len(kept), step):
+                    append_decisions(self._engine, kept[start : start + step], ())
+                    written += len(kept[start : start + step])
+                    if not many:
+                        self._stopping.wait(_PAUSE_SECONDS)
+            finally:  # also of what was written before it failed
+                # Who was forgotten between the look and the write: whoever erases after it finds the rows, else we do.
+                for shopper in self._forgotten(everybody) - gone:
+                    erase_decisions(self._engine, shopper)
         except Exception as error:
             self._known.clear()  # the parts that were lost are noted again
-            self._failed(len(batch), error)
-            return
-        self._count("logged", len(kept))
-        if len(kept) < len(batch):
-            self._count("forgotten", len(batch) - len(kept))
+            self._failed(len(batch) - written, error)
+        else:
+            if len(kept) < len(batch):
+                self._count("forgotten", len(batch) - len(kept))
+        if written:
+            self._count("logged", written)
 
     def _prune(self) -> None:
         now = self._clock.now()
