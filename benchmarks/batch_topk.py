@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.torch_topk import ProductIndex
-from models.torch_training import bfloat16_products
+from models.neural.topk import ProductIndex
+from models.neural.training import bfloat16_products
 
 SHOPPERS, ITEMS, WIDTH, K, ROUNDS, CHECKED = 1024, 100_000, 64, 100, 5, 256
 GOAL = 4.0

@@ -34,9 +34,9 @@ from scipy.optimize import minimize
 
 from configs.recipe import Recipe, load_recipe
 from models.base import Recommender
-from models.bootstrap import paired_difference
 from models.dataset import Dataset
 from models.metrics import evaluate
+from models.metrics.bootstrap import paired_difference
 from models.registry import create
 from models.splits import time_split
 from pipelines.signals.sources.complete_journey import write_complete_journey

@@ -38,8 +38,8 @@ from configs.recipe import load_recipe
 from configs.settings import load_settings
 from models import metrics
 from models.base import Recommender
-from models.bootstrap import paired_difference
 from models.dataset import Dataset
+from models.metrics.bootstrap import paired_difference
 from models.ranking import top_k
 from models.registry import create
 from pipelines.signals.ingest import ingest

@@ -34,7 +34,7 @@ from models.asking import (
     tell_events,
 )
 from models.dataset import BoolArray, Dataset, FloatArray, IntArray
-from models.history import bought_by, repeat_reasons
+from models.purchases.history import bought_by, repeat_reasons
 from models.reasons import Reason
 
 # Scores of one batch of shoppers stay below this many cells (float64: 64 MB), however many items there are.

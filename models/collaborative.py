@@ -19,9 +19,9 @@ from scipy import sparse
 from configs.errors import FacingsError
 from models.artifact import Arrays
 from models.base import Capabilities, Events, Recommender, RecommenderConfig
-from models.best_sellers import recent_popularity
 from models.dataset import BoolArray, Dataset, FloatArray, IntArray
-from models.history import kept_entries
+from models.purchases.best_sellers import recent_popularity
+from models.purchases.history import kept_entries
 from models.reasons import Reason
 
 # Scores come from float32: two that differ do so by 6e-8 of their value, so a tie-break of this size swaps none that

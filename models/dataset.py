@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import sparse
 
 from configs.errors import FacingsError
-from models.content_links import content_links
+from models.content.links import content_links
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -151,7 +151,7 @@ class Dataset:
 
     @cached_property
     def content_links(self) -> pd.DataFrame:
-        """Which items each content is about; see `models.content_links`."""
+        """Which items each content is about; see `models.content.links`."""
         empty = pd.DataFrame({"content_id": pd.Series([], dtype=object)})
         return content_links(empty if self.contents is None else self.contents, self.items)
 

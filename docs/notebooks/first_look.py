@@ -19,7 +19,7 @@ def _():
 
     from configs.recipe import SplitRecipe, load_recipe
     from configs.settings import load_settings
-    from models.bootstrap import paired_difference
+    from models.metrics.bootstrap import paired_difference
     from models.registry import create
     from pipelines.signals.lake.lake import Lake
     from pipelines.training.dataset import Moments, moments, signals, training_dataset

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.boosting import Boosting, Objective
 from models.dataset import FloatArray
+from models.estimators.boosting import Boosting, Objective
 from models.ranking_features.windows import Examples
 
 Float32Array = npt.NDArray[np.float32]

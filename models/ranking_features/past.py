@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
+from models.content.vocabulary import PATH_COLUMN
 from models.dataset import BoolArray, Dataset, FloatArray, IntArray
-from models.vocabulary import PATH_COLUMN
 
 # A day of a pair is packed with the pair's number into one integer.
 _DAYS = 1 << 14

@@ -25,8 +25,8 @@ from configs.errors import UsageError
 from models.artifact import Arrays
 from models.base import Capabilities, Events, Recommender, RecommenderConfig
 from models.dataset import Dataset, FloatArray, IntArray
-from models.evidence import Rules
-from models.explain import Evidence
+from models.explanation.evidence import Rules
+from models.explanation.explain import Evidence
 from models.parts import Part
 from models.ranking import top_k
 from models.registry import create, load

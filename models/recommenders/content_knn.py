@@ -19,7 +19,7 @@ from scipy import sparse
 from models.artifact import Arrays
 from models.base import Capabilities, RecommenderConfig
 from models.collaborative import Collaborative, CollaborativeConfig
-from models.content_vectors import content_vectors
+from models.content.vectors import content_vectors
 from models.dataset import BoolArray, Dataset, FloatArray
 
 

@@ -17,7 +17,7 @@ from models.artifact import Arrays
 from models.base import RecommenderConfig
 from models.collaborative import Collaborative, CollaborativeConfig
 from models.dataset import Dataset, FloatArray, IntArray
-from models.profiles import baskets
+from models.purchases.profiles import baskets
 
 # Likenesses that are made at a time, before only the nearest are kept: (rows of a block) × items stays below.
 _CELLS = 20_000_000

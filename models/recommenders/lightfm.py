@@ -21,12 +21,12 @@ from configs.errors import FacingsError
 from models import fold_in
 from models.artifact import Arrays
 from models.base import Capabilities, Events, Recommender, RecommenderConfig
-from models.best_sellers import best_sellers, recent_popularity
+from models.content.vocabulary import Vocabulary
 from models.dataset import Dataset, FloatArray, IntArray
 from models.products import products
-from models.profiles import over_represented, visits
+from models.purchases.best_sellers import best_sellers, recent_popularity
+from models.purchases.profiles import over_represented, visits
 from models.reasons import Reason
-from models.vocabulary import Vocabulary
 
 Float32Array = npt.NDArray[np.float32]
 

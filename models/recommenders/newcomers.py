@@ -25,11 +25,11 @@ from scipy import sparse
 
 from models.artifact import Arrays
 from models.base import Capabilities, RecommenderConfig
-from models.boosting import Boosting
-from models.choice import conditional_logit
 from models.collaborative import Collaborative, CollaborativeConfig
+from models.content.newcomers import Kinds, Past, Window, choices, kinds_table, past_windows
 from models.dataset import BoolArray, Dataset, FloatArray
-from models.newcomers import Kinds, Past, Window, choices, kinds_table, past_windows
+from models.estimators.boosting import Boosting
+from models.estimators.choice import conditional_logit
 
 # Trees of two halves of the windows tell each other's prospects.
 _FOLDS = 2

@@ -23,10 +23,10 @@ from models.base import Capabilities, Recommender, RecommenderConfig
 from models.baskets.features import Features, Kinds, Pool, labels
 from models.baskets.log import Float32Array, Purchases, Visits, last_visits, next_day
 from models.baskets.scenes import Knows
-from models.boosting import Boosting
+from models.content.vocabulary import Column, Vocabulary
 from models.dataset import BoolArray, Dataset, FloatArray, IntArray
+from models.estimators.boosting import Boosting
 from models.reasons import Reason
-from models.vocabulary import Column, Vocabulary
 
 _DAY = 86_400
 _KINDS = 200  # words of one shopper attribute that are told apart

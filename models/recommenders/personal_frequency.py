@@ -13,7 +13,7 @@ from pydantic import Field
 from models.artifact import Arrays
 from models.base import Capabilities, Events, Recommender, RecommenderConfig
 from models.dataset import Dataset, FloatArray, IntArray
-from models.history import kept_entries
+from models.purchases.history import kept_entries
 from models.reasons import Reason
 
 # Frequencies are float32, so two that differ do so by 6e-8 of their value or more: a tie-break below cannot swap them.

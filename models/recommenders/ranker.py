@@ -31,10 +31,10 @@ from models.artifact import Arrays
 from models.base import Capabilities, Events, Recommender, RecommenderConfig
 from models.candidates import SOURCES
 from models.dataset import Dataset, FloatArray, IntArray
-from models.evidence import Rules
-from models.explain import Evidence
-from models.history import bought_by
+from models.explanation.evidence import Rules
+from models.explanation.explain import Evidence
 from models.parts import Part
+from models.purchases.history import bought_by
 from models.ranking import top_k
 from models.ranking_features.forest import Forest, Trees
 from models.ranking_features.past import Past, rank_within

@@ -27,7 +27,7 @@ from models.artifact import Arrays
 from models.base import Capabilities, Recommender, RecommenderConfig
 from models.baskets.log import Purchases, last_visits, next_day
 from models.dataset import Dataset, FloatArray, IntArray
-from models.history import kept_entries
+from models.purchases.history import kept_entries
 from models.reasons import Reason
 
 _DAY = 86_400

@@ -1,8 +1,8 @@
 """Sequential: a causal transformer that foresees a shopper's next item from the order and the times of their last ones.
 
-In the line of eSASRec (see `_sequence_network.py`). What is kept of it after training is the network itself, so that a
-session's newest events make a new state without a refit, and the vector of every item and shopper, so that everything
-else is one matrix product.
+In the line of eSASRec (see `models/neural/sequence_network.py`). What is kept of it after training is the network
+itself, so that a session's newest events make a new state without a refit, and the vector of every item and shopper, so
+that everything else is one matrix product.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import torch
 from pydantic import Field, model_validator
 
 from configs.errors import FacingsError
-from models import torch_training
 from models.artifact import Arrays
 from models.base import Capabilities, Events, Recommender, RecommenderConfig
+from models.content.vocabulary import Vocabulary
 from models.dataset import Dataset, FloatArray, IntArray
-from models.history import bought_by
+from models.neural import training
+from models.neural.sequence_network import SequenceNetwork, sampled_softmax, visible_places
+from models.neural.sequences import GAPS, PackedRows, Sequences, gap_buckets, newest, pack, sequences_of
+from models.purchases.history import bought_by
 from models.reasons import Reason
-from models.recommenders._sequence_network import SequenceNetwork, sampled_softmax, visible_places
-from models.sequences import GAPS, PackedRows, Sequences, gap_buckets, newest, pack, sequences_of
-from models.vocabulary import Vocabulary
 
 Float32Array = npt.NDArray[np.float32]
 # Products are always of this many rows: then a shopper's scores do not depend on whom else a call asks for.
@@ -94,10 +94,10 @@ class Sequential(Recommender):
         self._popularity = np.bincount(sequences.items, minlength=len(dataset.items)).astype(np.float64)
         self._set_features(dataset)
         seeds = [seed, *(int(s) for s in np.random.SeedSequence(seed).generate_state(self.config.runs - 1))]
-        group, device = torch_training.training_group(), torch_training.choose_device()
+        group, device = training.training_group(), training.choose_device()
         self._networks, losses = [], []
         for start in seeds:
-            with torch_training.seeded(start), torch_training.threads_for(self._multiplications(sequences)):
+            with training.seeded(start), training.threads_for(self._multiplications(sequences)):
                 network, loss = self._train(sequences, start, group, device)
             self._networks.append(network)
             losses.append(loss)
@@ -143,7 +143,7 @@ class Sequential(Recommender):
         )
 
     def _train(
-        self, sequences: Sequences, seed: int, group: torch_training.Group, device: torch.device
+        self, sequences: Sequences, seed: int, group: training.Group, device: torch.device
     ) -> tuple[SequenceNetwork, float]:
         """One network, and the last epoch's mean loss."""
         config = self.config
@@ -155,11 +155,11 @@ class Sequential(Recommender):
         draws = torch.Generator().manual_seed(seed)  # of batches and negatives: the same in every process
         negatives = _Negatives(self._popularity, config, draws, device)
         steps = -(-rows.shape[1] // config.batch_rows)
-        products = torch_training.bfloat16_products(device)
+        products = training.bfloat16_products(device)
         mean = float("nan")
         for epoch in range(config.epochs):
             total, places = torch.zeros((), device=device), 0
-            for step, batch in enumerate(torch_training.batches(rows.shape[1], config.batch_rows, draws)):
+            for step, batch in enumerate(training.batches(rows.shape[1], config.batch_rows, draws)):
                 rate = _rate(epoch + step / steps, config.epochs) * config.learning_rate
                 for part in optimiser.param_groups:
                     part["lr"] = rate
@@ -251,7 +251,7 @@ class Sequential(Recommender):
             "shopper_vectors": self._shopper_vectors,
         }
         for run, network in enumerate(self._networks):
-            weights = torch_training.weights_as_arrays(network)
+            weights = training.weights_as_arrays(network)
             arrays |= {f"run{run}.{name}": array for name, array in weights.items()}
         return {"n_features": self._n_features}, arrays
 
@@ -265,7 +265,7 @@ class Sequential(Recommender):
             prefix = f"run{run}."
             own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
             network = self._network()
-            torch_training.set_weights(network, own)
+            training.set_weights(network, own)
             self._networks.append(network.eval().requires_grad_(False))
 
 

@@ -1,7 +1,7 @@
 """Two-tower: an item by what it is, a shopper by who they are and what they bought last; the score is the product.
 
 An item or a shopper never seen is scored by content, by attributes, or by a handful of events, without a refit. The
-towers and their training are in `models/torch_two_tower.py`; what is kept are arrays, and scoring needs no PyTorch.
+towers and their training are in `models/neural/two_tower.py`; what is kept are arrays, and scoring needs no PyTorch.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from scipy import sparse
 from configs.errors import FacingsError
 from models.artifact import Arrays
 from models.base import Capabilities, Events, Recommender, RecommenderConfig
-from models.best_sellers import best_sellers, recent_popularity
+from models.content.title_words import hashed_words
+from models.content.vocabulary import Vocabulary
 from models.dataset import BoolArray, Dataset, FloatArray, IntArray
+from models.neural.topk import ProductIndex
+from models.neural.training import choose_device, training_group
+from models.neural.two_tower import Purchases, Towers, TrainingConfig
+from models.purchases.best_sellers import best_sellers, recent_popularity
 from models.ranking import top_k
 from models.reasons import Reason
-from models.title_words import hashed_words
-from models.torch_topk import ProductIndex
-from models.torch_training import choose_device, training_group
-from models.torch_two_tower import Purchases, Towers, TrainingConfig
-from models.vocabulary import Vocabulary
 
 Float32Array = npt.NDArray[np.float32]
 # With so many items, and so many for each result, the best are found without a list of all scores.

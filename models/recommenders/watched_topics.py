@@ -1,12 +1,12 @@
 """Watched topics: what a shopper watched, turned into what they may buy, with slopes learned from sales.
 
-An item's score is a sum over signals (`models.watch_signals`): its popularity, how much more it is bought in the
-shopper's neighbourhood, how far the contents that the shopper watched name it, share its tags or its words, and how
+An item's score is a sum over signals (`models.content.watch_signals`): its popularity, how much more it is bought in
+the shopper's neighbourhood, how far the contents that the shopper watched name it, share its tags or its words, and how
 much more often it is bought by those who watched the same. What each is worth is learned, not assumed: past windows are
-put back to their first moment, and a conditional logit (`models.choice`) tells the slopes that explain what shoppers
-who had watched then bought for the first time. Slopes shrink to plain popularity where there is little to learn from.
-They are learned from shoppers whose earlier purchases are hidden and then, with that as the prior, from those who had
-none.
+put back to their first moment, and a conditional logit (`models.estimators.choice`) tells the slopes that explain what
+shoppers who had watched then bought for the first time. Slopes shrink to plain popularity where there is little to
+learn from. They are learned from shoppers whose earlier purchases are hidden and then, with that as the prior, from
+those who had none.
 
 It knows nothing of what a shopper bought: it is for those who never did, and a part of others for the rest.
 """
@@ -23,18 +23,18 @@ from pydantic import Field
 from scipy import sparse
 
 from features.engagement import HALF_LIFE_DAYS
-from models import evidence
 from models.artifact import Arrays
 from models.base import Capabilities, Recommender, RecommenderConfig
-from models.best_sellers import best_sellers
-from models.choice import slopes
-from models.content_links import KINDS, Link
+from models.content.links import KINDS, Link
+from models.content.watch_signals import SIGNALS, Signals, Watching, best_near
 from models.dataset import BoolArray, Dataset, FloatArray, IntArray
-from models.evidence import Rules
-from models.explain import tell_watched
-from models.history import repeat_reasons
+from models.estimators.choice import slopes
+from models.explanation import evidence
+from models.explanation.evidence import Rules
+from models.explanation.explain import tell_watched
+from models.purchases.best_sellers import best_sellers
+from models.purchases.history import repeat_reasons
 from models.reasons import Reason
-from models.watch_signals import SIGNALS, Signals, Watching, best_near
 
 _ROWS = 64  # shoppers whose signals are made at a time: each takes several arrays of shoppers × items
 _ALTERNATIVES = 200  # items not bought that a purchase is compared with

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from configs.recipe import GateRecipe
-from models.bootstrap import paired_difference
+from models.metrics.bootstrap import paired_difference
 from pipelines.training.cost import Cost
 from pipelines.training.gate import Check, Kind
 from pipelines.training.portrait import Portrait, drift

@@ -16,7 +16,7 @@ from scipy.stats import wilcoxon
 
 from configs.errors import FacingsError
 from configs.recipe import GateRecipe
-from models.bootstrap import paired_difference
+from models.metrics.bootstrap import paired_difference
 
 
 class Kind(StrEnum):

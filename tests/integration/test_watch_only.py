@@ -11,7 +11,7 @@ import yaml
 from configs.recipe import load_recipe
 from configs.settings import load_settings
 from models import metrics
-from models.bootstrap import paired_difference
+from models.metrics.bootstrap import paired_difference
 from models.reasons import Reason
 from models.registry import create
 from pipelines.signals.lake.lake import Lake

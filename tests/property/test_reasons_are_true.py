@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.dataset import Dataset
-from models.evidence import Rules
-from models.explain import Evidence
+from models.explanation.evidence import Rules
+from models.explanation.explain import Evidence
 from models.reasons import Reason
 
 AS_OF = pd.Timestamp("2024-06-01", tz="UTC")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs.errors import FacingsError
-from models.boosting import Boosting
+from models.estimators.boosting import Boosting
 
 RANDOM = np.random.default_rng(5)
 FEATURES = RANDOM.normal(size=(600, 4)).astype(np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs.errors import FacingsError
-from models.bootstrap import paired_difference
+from models.metrics.bootstrap import paired_difference
 
 RANDOM = np.random.default_rng(5)
 BASE = RANDOM.random(400)
@@ -15,7 +15,7 @@ BASE = RANDOM.random(400)
 def test_the_same_seed_gives_the_same_bounds_in_blocks_too(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = BASE + RANDOM.normal(0.01, 0.1, 400)
     first = paired_difference(ours, BASE, resamples=300, seed=3)
-    monkeypatch.setattr("models.bootstrap._BLOCK_CELLS", 900)
+    monkeypatch.setattr("models.metrics.bootstrap._BLOCK_CELLS", 900)
     assert paired_difference(ours, BASE, resamples=300, seed=3) == first
 
 

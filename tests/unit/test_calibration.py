@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from configs.errors import FacingsError
 from models.artifact import read_arrays, read_header, write_artifact
-from models.calibration import Calibration, calibration_error, reliability
+from models.estimators.calibration import Calibration, calibration_error, reliability
 
 RANDOM = np.random.default_rng(3)
 rows = st.lists(st.tuples(st.floats(-5, 5, width=32), st.booleans()), min_size=1, max_size=60)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.choice import slopes
+from models.estimators.choice import slopes
 
 
 def choices(truth: np.ndarray, count: int, seed: int = 0) -> np.ndarray:

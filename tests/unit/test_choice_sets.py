@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from models.choice import conditional_logit
+from models.estimators.choice import conditional_logit
 
 
 def made_by(weights: list[float], sets: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

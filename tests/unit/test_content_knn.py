@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.content_vectors import content_vectors
+from models.content.vectors import content_vectors
 from models.dataset import Dataset
 from models.reasons import Reason
 from models.registry import create, load

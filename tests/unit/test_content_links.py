@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.content_links import COLUMNS, content_links, links
+from models.content.links import COLUMNS, content_links, links
 
 ITEMS = pd.DataFrame(
     {

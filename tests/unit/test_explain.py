@@ -11,8 +11,8 @@ import pytest
 
 from configs.errors import FacingsError
 from models.dataset import Dataset
-from models.evidence import Rules
-from models.explain import Evidence
+from models.explanation.evidence import Rules
+from models.explanation.explain import Evidence
 from models.reasons import Reason
 
 AS_OF = pd.Timestamp("2024-06-01", tz="UTC")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import models.bootstrap
+import models.metrics.bootstrap
 import models.metrics.shoppers
 import models.metrics.whole
 from configs.errors import FacingsError
@@ -141,7 +141,7 @@ def test_no_lists_cover_nothing_and_measure_nothing() -> None:
         metrics.summary(lists(ann="ab"), k=3, n_items=1)
 
 
-@pytest.mark.parametrize("module", [models.metrics.shoppers, models.metrics.whole, models.bootstrap])
+@pytest.mark.parametrize("module", [models.metrics.shoppers, models.metrics.whole, models.metrics.bootstrap])
 def test_the_examples_in_the_docstrings_hold(module: object) -> None:
     done = doctest.testmod(module, optionflags=doctest.ELLIPSIS)  # type: ignore[arg-type]
     assert done.attempted and not done.failed

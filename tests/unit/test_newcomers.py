@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from configs.errors import UsageError
+from models.content.newcomers import Kinds, Past, choices, past_windows
 from models.dataset import Dataset
-from models.newcomers import Kinds, Past, choices, past_windows
 from models.recommenders.newcomers import Newcomers
 from models.registry import create, load
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.dataset import Dataset
-from models.sequences import GAPS, Sequences, gap_buckets, newest, pack, sequences_of
+from models.neural.sequences import GAPS, Sequences, gap_buckets, newest, pack, sequences_of
 
 AS_OF = pd.Timestamp("2024-06-01", tz="UTC")
 

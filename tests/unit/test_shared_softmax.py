@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from models.torch_rows import Bags, RowAdagrad, Touched, gathered, ranges
-from models.torch_softmax import Targets, shared_softmax
+from models.neural.rows import Bags, RowAdagrad, Touched, gathered, ranges
+from models.neural.softmax import Targets, shared_softmax
 
 GROUPS, ITEMS, DRAWN, WIDTH = 5, 30, 12, 6
 

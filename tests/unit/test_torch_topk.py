@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from models.neural.topk import ProductIndex
 from models.ranking import top_k
-from models.torch_topk import ProductIndex
 
 
 def vectors(rows: int, seed: int, width: int = 16, shift: float = 0.0) -> np.ndarray:

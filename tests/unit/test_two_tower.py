@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from configs.errors import FacingsError
+from models.content.title_words import hashed_words
 from models.dataset import Dataset
 from models.reasons import Reason
 from models.recommenders.two_tower import TwoTower
 from models.registry import create, load
-from models.title_words import hashed_words
 from tests.two_tower_on_two_tastes import AS_OF, CONFIG, TASTES, town
 
 STRANGERS = pd.DataFrame({"shopper_id": ["x", "y"], "taste": ["tea", "coffee"]})

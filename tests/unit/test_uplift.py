@@ -14,9 +14,19 @@ from scipy.special import expit
 
 from configs.errors import FacingsError
 from models.dataset import FloatArray
-from models.learners import Learner, Predicts, linear, trees
-from models.uplift import Experience, Nuisance, Uplift, cross_fit, dr_learner, rising, row_effects, t_learner, x_learner
-from models.uplift_quality import average_effect, effective_sample, overlap, targeting
+from models.estimators.learners import Learner, Predicts, linear, trees
+from models.uplift.meta_learners import (
+    Experience,
+    Nuisance,
+    Uplift,
+    cross_fit,
+    dr_learner,
+    rising,
+    row_effects,
+    t_learner,
+    x_learner,
+)
+from models.uplift.quality import average_effect, effective_sample, overlap, targeting
 
 ROWS = 6000
 SMALL = {"num_leaves": 15, "min_data_in_leaf": 40, "learning_rate": 0.08}

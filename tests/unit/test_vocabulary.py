@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from models.content.vocabulary import Vocabulary
 from models.dataset import Dataset
-from models.profiles import over_represented, visits
-from models.vocabulary import Vocabulary
+from models.purchases.profiles import over_represented, visits
 
 ITEMS = pd.DataFrame(
     {

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from models.calibration import calibration_error
-from models.uplift_quality import targeting
+from models.estimators.calibration import calibration_error
+from models.uplift.quality import targeting
 from pipelines.offers.value.data import ValueData
 from pipelines.offers.value.examples import later
 from pipelines.offers.value.features import Known

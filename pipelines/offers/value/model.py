@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit
 
-from models.boosting import Boosting
-from models.calibration import Calibration
+from models.estimators.boosting import Boosting
+from models.estimators.calibration import Calibration
 from pipelines.offers.value.cycle import Cycle, learn_cycle
 from pipelines.offers.value.data import ValueData
 from pipelines.offers.value.examples import Drawn, Shown, examples

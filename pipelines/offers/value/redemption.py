@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 
 from configs.errors import FacingsError
-from models.calibration import Calibration
 from models.dataset import FloatArray, IntArray
-from models.learners import Learner, Predicts, linear
+from models.estimators.calibration import Calibration
+from models.estimators.learners import Learner, Predicts, linear
 from pipelines.offers.value.campaign_history import features_of
 
 # Trees were worse on unseen shoppers of Complete Journey's campaigns: 461 redemptions are little to learn from.

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from models.bootstrap import paired_difference
 from models.dataset import BoolArray, FloatArray
+from models.metrics.bootstrap import paired_difference
 from pipelines.training.comparison.child import Costs
 from pipelines.training.comparison.training import Trained
 from pipelines.training.evaluate import SLICE_METRICS, Test, measure_lists

@@ -10,8 +10,9 @@ Nobody published this table; the protocol is ours, on the campaigns, coupons and
   campaign's kind, and how often the household redeemed before.
 - **Effect of sending** on what a household spends in a week of the campaign: in all, on what the coupons are for, and
   on fuel, which no coupon was for. Whom a campaign was sent to was not drawn by lot: the estimate is doubly robust
-  (`models.uplift`), outcomes and propensities learned from what was known; mean over the households whose propensity
-  lies between .05 and .95, as the others have nobody to be compared with. Intervals: normal, by the sums of households.
+  (`models.uplift.meta_learners`), outcomes and propensities learned from what was known; mean over the households whose
+  propensity lies between .05 and .95, as the others have nobody to be compared with. Intervals: normal, by the sums of
+  households.
 - **Checks.** `before`: the same estimate as long before the start as the campaign lasted, from what was known then.
   Nothing was sent yet: an effect that differs from zero there tells of whom it was sent to. Fuel: an effect there is
   of people who come more often anyway, not of coupons.
@@ -31,11 +32,11 @@ from scipy.stats import mannwhitneyu, norm
 
 from configs.errors import FacingsError, UsageError
 from configs.recipe import Recipe
-from models.calibration import calibration_error
 from models.dataset import BoolArray, FloatArray
-from models.learners import linear, trees
-from models.uplift import Experience, Nuisance, cross_fit, dr_learner, row_effects
-from models.uplift_quality import average_effect, effective_sample, overlap, targeting
+from models.estimators.calibration import calibration_error
+from models.estimators.learners import linear, trees
+from models.uplift.meta_learners import Experience, Nuisance, cross_fit, dr_learner, row_effects
+from models.uplift.quality import average_effect, effective_sample, overlap, targeting
 from pipelines.offers.value.campaign_history import CampaignData, campaign_history, features_of
 from pipelines.offers.value.redemption import Redemption, ended_before
 from pipelines.signals.sources.complete_journey import data_folder

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from configs.errors import UsageError
 from configs.recipe import Recipe
-from models.bootstrap import PairedDifference, paired_difference
+from models.metrics.bootstrap import PairedDifference, paired_difference
 
 # Of result files; 1 was without a number. `published/earlier.py` reads them.
 FORMAT = 2

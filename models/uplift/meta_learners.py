@@ -17,7 +17,7 @@ import numpy as np
 
 from configs.errors import FacingsError
 from models.dataset import FloatArray, IntArray
-from models.learners import Learner, Predicts
+from models.estimators.learners import Learner, Predicts
 
 CLIP = 0.01
 

@@ -1,7 +1,7 @@
 """How good an estimate of uplift is: average effects with intervals, whom the groups have in common, the order's worth.
 
 Area under the uplift curve and Qini: Radcliffe, "Using control groups to target on predicted lift", 2007, here from
-unbiased effects of rows (`models.uplift.row_effects`), so that levels of unequal chance count rightly.
+unbiased effects of rows (`models.uplift.meta_learners.row_effects`), so that levels of unequal chance count rightly.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pandas as pd
 
 from configs.errors import FacingsError
 from models.dataset import BoolArray, FloatArray, IntArray
-from models.uplift import Experience, Nuisance
+from models.uplift.meta_learners import Experience, Nuisance
 
 
 @dataclass(frozen=True)

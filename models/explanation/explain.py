@@ -27,11 +27,11 @@ import pandas as pd
 from scipy import sparse
 
 from configs.errors import FacingsError
-from models import evidence
 from models.artifact import Arrays
 from models.dataset import BoolArray, Dataset, IntArray
-from models.evidence import Rules
-from models.history import kept_entries
+from models.explanation import evidence
+from models.explanation.evidence import Rules
+from models.purchases.history import kept_entries
 from models.reasons import Reason
 
 Objects = npt.NDArray[np.object_]

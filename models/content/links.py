@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
-from models.title_words import hashed_words
+from models.content.title_words import hashed_words
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]

@@ -15,10 +15,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
-from models.content_vectors import category_codes
+from models.content.vectors import category_codes
+from models.content.vocabulary import PATH_COLUMN
 from models.dataset import BoolArray, Dataset, FloatArray, IntArray
 from models.ranking_features.cells import Cells
-from models.vocabulary import PATH_COLUMN
 
 _RECENT = (30.0, 60.0)  # days back in which an item's first sale makes it a newcomer that found buyers
 _DECAY = 180.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import softplus
 
-from models.torch_rows import Bags
+from models.neural.rows import Bags
 
 
 @dataclass(frozen=True)

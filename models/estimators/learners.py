@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from models.boosting import Boosting
 from models.dataset import FloatArray
+from models.estimators.boosting import Boosting
 
 
 class Predicts(Protocol):
@@ -31,11 +31,12 @@ Learner = Callable[[FloatArray, FloatArray, FloatArray | None], Predicts]
 def trees(
     *, binary: bool, rounds: int = 100, parameters: Mapping[str, Any] | None = None, seed: int = 0, threads: int = 0
 ) -> Learner:
-    """Gradient-boosted trees (`models.boosting`); `parameters` are LightGBM's, `monotone_constraints` among them.
+    """Gradient-boosted trees (`models.estimators.boosting`), `monotone_constraints` among their parameters.
 
     Args:
         binary: the target is 0 or 1, and a probability is predicted; else any number, by squared error.
-        rounds, parameters, seed, threads: as of `Boosting.train`.
+        rounds, seed, threads: as of `Boosting.train`.
+        parameters: LightGBM's.
     """
 
     def fit(features: FloatArray, target: FloatArray, weights: FloatArray | None) -> Predicts:

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from models.content.title_words import hashed_words
+from models.content.vocabulary import PATH_COLUMN, Vocabulary
 from models.dataset import Dataset, IntArray
-from models.title_words import hashed_words
-from models.vocabulary import PATH_COLUMN, Vocabulary
 
 
 def content_vectors(

@@ -15,7 +15,7 @@ from scipy import sparse
 
 from features.engagement import VIEWS
 from models.dataset import BoolArray, Dataset, FloatArray, IntArray
-from models.profiles import baskets
+from models.purchases.profiles import baskets
 
 _PAIRS = 200_000  # pairs of items whose shoppers are counted at a time
 _CELLS = 20_000_000  # pairs of items whose baskets are counted at a time

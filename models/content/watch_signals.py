@@ -3,7 +3,7 @@
 - **popularity**: log of how many shoppers bought the item of late; purchases before that count a little.
 - **near**: log of how much more often it is bought in the shopper's neighbourhood (by those of the same home store)
   than in the chain.
-- **id**, **tags**, **text**: the shopper's decayed engagement × the links of the contents (`models.content_links`), as
+- **id**, **tags**, **text**: the shopper's decayed engagement × the links of the contents (`models.content.links`), as
   a mean over what they watched, above what the mean watcher gets; `_PRIOR_VIEWS` whole views shrink it to that.
 - **sales**: log of how much more often those who watched the same contents buy the item than others do.
 
@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from models.content_links import KINDS, Link, links
+from models.content.links import KINDS, Link, links
 from models.dataset import BoolArray, Dataset, FloatArray, IntArray
 
 SIGNALS = ("popularity", "near", *KINDS, "sales")
