@@ -21,7 +21,7 @@ from pipelines import snapshot
 from pipelines.forget_models import forget_in_tables
 from pipelines.offers.value.data import Events, ValueData, read_value_data
 from pipelines.offers.value.examples import examples
-from pipelines.offers.value.features import Known
+from pipelines.offers.value.features import NAMES, Asked, Known
 from pipelines.offers.value.job import train_value
 from pipelines.offers.value.kept import ODDS, Kept, ValueFacts, read_facts
 from pipelines.offers.value.odds import chance
@@ -205,3 +205,28 @@ def test_windows_follow_each_other_and_every_row_is_of_its_own(shop: tuple[Setti
     assert set(np.unique(unshown.bought)) == {0.0, 1.0} and 0 < shown.bought.mean() < 0.5
     assert drawn is not None and set(np.unique(drawn.offered)) == {0.0, 1.0}
     assert ((drawn.propensity > 0) & (drawn.propensity < 1)).all()
+
+
+def test_what_was_bought_because_it_was_shown_is_no_habit_but_fills_the_need(
+    shop: tuple[Settings, Recommender],
+) -> None:
+    settings, _ = shop
+    data = read_value_data(Lake(settings.paths), END)
+    assert data is not None
+    bought, shown, goods = data.purchases, data.showings, len(data.item_ids)
+    seen = np.isin(bought.visit * goods + bought.item, shown.visit * goods + shown.item)
+    one = np.flatnonzero(~seen)[-1]
+    extra = {name: np.append(values, 1.0) for name, values in shown.extra.items()}
+    told = [np.append(column, getattr(bought, name)[one]) for name, column in
+            ((name, getattr(shown, name)) for name in ("shopper", "item", "time", "visit"))]  # fmt: skip
+    changed = replace(data, showings=Events(*told, extra))
+    asked = Asked(bought.shopper[[one]], bought.item[[one]], np.array([data.moment]), np.array([-1]))
+    taste = Known(data).taste(data.moment, np.random.default_rng(0))
+    plain, prompted = (
+        dict(zip(NAMES, Known(each).features(asked, taste, data.moment)[0, : len(NAMES)].tolist(), strict=True))
+        for each in (data, changed)
+    )
+    for name in ("own_item", "own_category"):
+        assert np.expm1(plain[name]) - np.expm1(prompted[name]) == pytest.approx(1, abs=1e-3)
+    for name in ("item_days", "category_days", "visits"):
+        assert plain[name] == prompted[name]

@@ -9,9 +9,13 @@ from scipy.special import gamma
 
 from pipelines.offers.value.cycle import learn_cycle
 from pipelines.offers.value.data import Events
+
+
+from pipelines.offers.value.data import DAY, Events, Visits
 from pipelines.offers.value.features import NAMES, SHOWN_NAMES
 from pipelines.offers.value.others import Others, learn_others, parts
 from pipelines.offers.value.response import Response, foreignness
+from pipelines.offers.value.shelves import Shelves
 from pipelines.offers.value.taste import Choices, fit_taste
 
 RNG = np.random.default_rng(3)
@@ -34,6 +38,43 @@ def test_what_is_watched_sells_in_one_neighbourhood_and_not_in_the_other_and_who
     taste = fit_taste(told, tags, 2, 1)
     assert (taste.slope[0] > 2.5).all() and (np.abs(taste.slope[1]) < 1.0).all()
     assert np.corrcoef(-(taste.price[0] + taste.own[:, -1]), minds)[0, 1] > 0.75
+
+
+def test_own_purchases_take_nothing_from_what_all_like() -> None:
+    people, each = 400, 30
+    person = np.repeat(np.arange(people), each)
+    item = (RNG.random(len(person)) < 0.25).astype(np.int64)  # item 0 is chosen three times as often, by everybody
+    own = np.concatenate([[0.0], np.cumsum(item == 0)[:-1]]) - np.repeat(
+        np.cumsum(item == 0)[::each] - (item[::each] == 0), each
+    )
+    share = own / (np.tile(np.arange(each), people) + 1.0)
+    other_share = (np.tile(np.arange(each), people) - own) / (np.tile(np.arange(each), people) + 1.0)
+    again, other_again = np.where(item == 0, share, other_share), np.where(item == 0, other_share, share)
+    none = np.zeros(len(person))
+    told = Choices(person, none.astype(np.int64), np.zeros((people, 1)), none.astype(np.int64), item, none, again,
+                   1 - item, none, other_again)  # fmt: skip
+    taste = fit_taste(told, sparse.csr_matrix((2, 1)), 1, 1)
+    assert taste.item[0] - taste.item[1] == pytest.approx(np.log(3), abs=0.15)
+    assert abs(taste.again) < 0.2
+
+
+def test_a_shelf_is_empty_where_what_sells_well_is_not_sold_for_long() -> None:
+    hours, end = np.arange(60 * 24) * 3_600, 60 * DAY
+    gap = (hours > 20 * DAY) & (hours < 30 * DAY)
+    # Item 0 sells hourly in store 0, but for ten days, never in store 1; item 1 once in each; item 2 hourly in both.
+    sold = [(0, 0, hours[~gap]), (0, 1, hours[:1]), (1, 1, hours[:1]), (0, 2, hours), (1, 2, hours)]
+    store, item, time = (np.concatenate(parts) for parts in zip(
+        *((np.full(len(when), where), np.full(len(when), what), when) for where, what, when in sold), strict=True
+    ))  # fmt: skip
+    number = np.arange(len(time))
+    shelves = Shelves(
+        Events(number, item, time, number, {}), Visits(number, time, store.astype(np.int64)), goods=3, moment=end
+    )
+    ask = [(0, 0, 10), (0, 0, 25), (0, 0, 40), (1, 0, 10), (1, 1, 50), (1, 2, 25), (-1, 0, 25), (7, 0, 25)]
+    where, what, day = (np.array(column) for column in zip(*ask, strict=True))
+    assert shelves.had(where, what, day * DAY).tolist() == [True, False, True, False, True, True, True, True]
+    nothing = Shelves(Events(*[np.zeros(0, np.int64)] * 4, {}), Visits(*[np.zeros(0, np.int64)] * 3), 3, end)
+    assert nothing.had(where, what, day * DAY).all()
 
 
 def rows(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -164,3 +205,42 @@ def test_what_lasts_not_is_lost_at_the_profit_that_is_usual_in_the_category() ->
     usual = (0.2 * 2.0 + 0.3 * 1.0) / 0.5
     assert keeps == pytest.approx([1.0, 1 - 0.75 * usual / 1.0])
     assert lift == pytest.approx([2 * 0.3 * 0.5 / 2.0, 0.25 * 2 * 0.4 * 0.5 / 1.0])
+
+
+def test_how_far_goods_differ_when_shown_is_learned_from_the_showings() -> None:
+    count, goods = 12_000, 60
+    features, shown = rows(count)
+    item, unshown = RNG.integers(0, goods, count), np.full(count, -3.0)
+    code = np.zeros(count, np.int64)
+    found = []
+    for spread in (0.0, 1.5):
+        own = spread * RNG.normal(0, 1, goods)
+        bought = (RNG.random(count) < 1 / (1 + np.exp(1.5 - own[item]))).astype(np.float64)
+        model = Response.fit(features, unshown, shown, code, item, bought, categories=1, items=goods)
+        found.append(model.spread[1])
+    assert found[0] < 0.2 and 1.1 < found[1] < 2.0
+
+
+def test_interest_in_a_word_counts_where_it_sells_when_shown() -> None:
+    count = 12_000
+    features, shown = rows(count)
+    features[:, NAMES.index("own_category")] = 0.0
+    features[:, NAMES.index("place")] = RNG.integers(0, 2, count)
+    words = RNG.random((count, 2)).astype(np.float32)
+    features = np.concatenate([features, words], axis=1)
+    sells = (features[:, NAMES.index("place")] == 0) & (words[:, 0] > -1)
+    bought = (RNG.random(count) < 1 / (1 + np.exp(2.5 - 3.0 * words[:, 0] * sells))).astype(np.float64)
+    code, unshown = np.zeros(count, np.int64), np.full(count, -3.0)
+    model = Response.fit(features, unshown, shown, code, code, bought, categories=1, items=1, places=2)
+
+    def slope(place: int, word: int) -> float:
+        some = features[:2].copy()
+        some[:] = features[0]
+        some[:, NAMES.index("place")] = place
+        some[:, len(NAMES) :] = 0.0
+        some[1, len(NAMES) + word] = 1.0
+        low, high = model.margin(some, unshown[:2], shown[[0, 0]], code[:2], code[:2])
+        return float(high - low)
+
+    assert slope(0, 0) == pytest.approx(3.0, abs=0.6)
+    assert all(abs(slope(place, word)) < 0.6 for place, word in ((0, 1), (1, 0), (1, 1)))

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.offers.value.data import DAY, ValueData
+from pipelines.offers.value.data import DAY, Events, ValueData
 from pipelines.offers.value.past import Past
+from pipelines.offers.value.shelves import Shelves
 from pipelines.offers.value.taste import Choices, Taste, fit_taste
 
 Ints = npt.NDArray[np.int64]
@@ -23,10 +24,12 @@ NAMES = (
     "category_due", "item_rate", "item_rate_near", "item_trend_near", "category_rate_all", "taste", "taste_share",
     "interest", "watched", "dear", "thrift", "dear_to_the_thrifty", "on_offer_share", "display", "visits",
     "visit_days", "lines", "age_days", "taste_all", "redeem", "category_near", "loyalty",
+    "taste_words", "taste_price", "place",
 )  # fmt: skip
 SHOWN_NAMES = ("showings", "screens", "position", "entrance", "aisle", "checkout", "phone", "cut")
 _LONG, _RECENT, _SHOWINGS = 56, 14, 14
-_PAIRS, _OTHERS = 100_000, 2
+_PAIRS, _OTHERS = 100_000, 3
+_MOST_WORDS = 64
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,9 @@ class Known:
 
     def __init__(self, data: ValueData) -> None:
         self.data = data
-        bought, goods = data.purchases, len(data.item_ids)
+        goods = len(data.item_ids)
+        every, bought = data.purchases, unprompted(data)
+        self._chosen = bought
         self._goods, self._kinds = goods, data.categories
         self.places = int(data.home.max(initial=-1)) + 2  # the last: of those without a home
         self.home = np.where(data.home < 0, self.places - 1, data.home)
@@ -65,10 +70,12 @@ class Known:
         # Past: each answers what lay before a moment.
         self._pair = Past(bought.shopper * goods + bought.item, bought.time)
         self._own = Past(bought.shopper * self._kinds + kind, bought.time)
+        self._pair_any = Past(every.shopper * goods + every.item, every.time)
+        self._own_any = Past(every.shopper * self._kinds + data.category[every.item], every.time)
         self._line = Past(bought.shopper, bought.time)
         self._dear = Past(bought.shopper, bought.time, np.clip(paid, -2.0, 2.0))
         self._again_bought = Past(bought.shopper, bought.time, _repeated(bought.shopper, kind, bought.item))
-        self._off = Past(bought.shopper, bought.time, bought.extra["off"])
+        self._off = Past(every.shopper, every.time, every.extra["off"])
         self._all = Past(bought.item, bought.time)
         self._near = Past(near * goods + bought.item, bought.time)
         self._kind = Past(kind, bought.time)
@@ -82,6 +89,8 @@ class Known:
         seen = data.interests
         words = data.tags.shape[1]
         self._words = words
+        watched = np.bincount(seen.item, minlength=words)
+        self.words = np.sort(np.argsort(-watched, kind="stable")[:_MOST_WORDS])
         self._interest = Past(seen.shopper * words + seen.item, seen.time)
         self._display = _Displays(data.displays, goods)
 
@@ -102,8 +111,9 @@ class Known:
 
     def taste(self, moment: int, rng: np.random.Generator) -> Taste:
         """Fit the taste model on what was bought before a moment."""
-        data, bought = self.data, self.data.purchases
+        data, bought = self.data, self._chosen
         past = np.flatnonzero(bought.time < moment)
+        shelves = Shelves(bought.take(past), data.visits, self._goods, moment)
         if len(past) > _PAIRS:
             past = np.sort(rng.choice(past, _PAIRS, replace=False))
         item = np.repeat(bought.item[past], _OTHERS)
@@ -113,8 +123,9 @@ class Known:
         low = np.searchsorted(kinds[order], data.category[item])
         high = np.searchsorted(kinds[order], data.category[item], side="right")
         other = sold[order][low + (rng.random(len(item)) * (high - low)).astype(np.int64)]
-        differ = other != item
-        row = np.repeat(past, _OTHERS)[differ]
+        row = np.repeat(past, _OTHERS)
+        differ = (other != item) & shelves.had(data.visits.store[bought.visit[row]], other, bought.time[row])
+        row = row[differ]
         item, other = item[differ], other[differ]
         shopper, time = bought.shopper[row], bought.time[row]
         everybody = np.arange(len(data.shopper_ids))
@@ -139,7 +150,9 @@ class Known:
     # ------------------------------------------------------------------ features
 
     def features(self, asked: Asked, taste: Taste, moment: int) -> Floats:
-        """What is told of each question, shape (n, len(NAMES)), float32; NaN: there was nothing.
+        """What is told of each question, shape (n, len(NAMES) + words), float32; NaN: there was nothing.
+
+        The last columns are the shopper's interest in each of the words that are watched most, where the item bears it.
 
         Args:
             asked: none of them before `moment`.
@@ -152,7 +165,7 @@ class Known:
         pair, own, local = who * self._goods + item, who * self._kinds + kind, near * self._goods + item
         long, recent = time - _LONG * DAY, time - _RECENT * DAY
         had, had_kind = self._pair.count(pair, time), self._own.count(own, time)
-        item_days, kind_days = self._pair.last(pair, time), self._own.last(own, time)
+        item_days, kind_days = self._pair_any.last(pair, time), self._own_any.last(own, time)
         visits, lines = self._visit.count(who, time), self._line.count(who, time)
         came = self._came.count(np.zeros(len(who), np.int64), time, since=long)
         rate = (self._all.count(item, time, since=long) + 0.5) / (came + 20.0)
@@ -170,7 +183,7 @@ class Known:
         interest = self.interest(people, moment)
         worth, total = self._worth(people, interest, taste)
         base = worth[number, item]
-        fond = np.asarray(data.tags[item].multiply(interest[number]).sum(axis=1)).ravel()
+        each = data.tags[item].multiply(interest[number]).tocsc()
         own_price = (taste.price[kind] + taste.own[who, -1]) * dear
         again = taste.again * had / (had_kind + 1.0)
         share = base - total[number, kind]
@@ -178,18 +191,18 @@ class Known:
             np.log1p(had),
             np.log1p(self._pair.count(pair, time, since=time - 60 * DAY)),
             item_days,
-            item_days / _gap(self._pair.first(pair, time), item_days, had),
+            item_days / _gap(self._pair.first(pair, time), self._pair.last(pair, time), had),
             np.log1p(had_kind),
             _logit((had_kind + 3.0 * np.minimum(kind_rate, 0.9)) / (visits + 3.0)),
             kind_days,
-            kind_days / _gap(self._own.first(own, time), kind_days, had_kind),
+            kind_days / _gap(self._own.first(own, time), self._own.last(own, time), had_kind),
             np.log(rate),
             np.log(near_rate),
             np.log(lately / near_rate),
             np.log(kind_rate + 1e-4),
             base + own_price + again,
             share + own_price + again,
-            fond,
+            np.asarray(each.sum(axis=1)).ravel(),
             np.log1p(interest[number].sum(axis=1)),
             dear,
             thrift,
@@ -204,8 +217,11 @@ class Known:
             np.log1p(self._off.count(who, time)),
             np.log(kind_near / (kind_rate + 1e-3)),
             (self._again_bought.count(who, time) + 2.0) / (lines + 10.0),
+            base - taste.item[item],
+            taste.own[who, -1] * dear,
+            near,
         )
-        return np.stack(columns, axis=1).astype(np.float32)
+        return np.concatenate([np.stack(columns, axis=1), each[:, self.words].toarray()], axis=1).astype(np.float32)
 
     def shown(self, asked: Asked, position: Floats, placement: Floats, cut: Floats) -> Floats:
         """What is told beside `features` where an item is shown, shape (n, len(SHOWN_NAMES)), float32."""
@@ -253,6 +269,17 @@ class _Displays:
     def on(self, store: Ints, item: Ints, time: Ints) -> Floats:
         key = np.where(store < 0, -1, store * self._goods + item)
         return np.minimum(1.0, self._starts.count(key, time + 1) - self._ends.count(key, time + 1))
+
+
+def unprompted(data: ValueData) -> Events:
+    """Purchases of what was not shown on their visit: they tell what shoppers want of themselves.
+
+    What is bought because a screen showed it tells nothing of habits, and little of what is chosen among all goods: who
+    counts it believes ever more in what it shows.
+    """
+    goods, shown, bought = len(data.item_ids), data.showings, data.purchases
+    seen = np.unique(shown.visit * goods + shown.item)
+    return bought.take(np.flatnonzero(~np.isin(bought.visit * goods + bought.item, seen)))
 
 
 def _repeated(shopper: Ints, kind: Ints, item: Ints) -> Floats:

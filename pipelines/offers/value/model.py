@@ -125,8 +125,8 @@ def fit_value(data: ValueData, *, seed: int) -> ValueModel | None:
                            seed=seed, threads=1)  # fmt: skip
     before = _log_odds(trees, unshown.log_rate, shown.features)
     everything = np.ones(len(shown.bought), bool)
-    response = _respond(data, shown, before, everything)
-    calibration, trust = _calibrate(data, shown, before)
+    response = _respond(known, shown, before, everything)
+    calibration, trust = _calibrate(known, shown, before)
     found = ValueModel(
         known=known,
         taste=known.taste(data.moment, rng),
@@ -142,14 +142,14 @@ def fit_value(data: ValueData, *, seed: int) -> ValueModel | None:
     return found if drawn is None else replace(found, others=_learned(found, drawn))
 
 
-def _respond(data: ValueData, shown: Shown, before: Floats, rows: npt.NDArray[np.bool_]) -> Response:
+def _respond(known: Known, shown: Shown, before: Floats, rows: npt.NDArray[np.bool_]) -> Response:
     return Response.fit(
         shown.features[rows], before[rows], shown.shown[rows], shown.category[rows], shown.item[rows],
-        shown.bought[rows], categories=data.categories, items=len(data.item_ids),
+        shown.bought[rows], categories=known.data.categories, items=len(known.data.item_ids), places=known.places,
     )  # fmt: skip
 
 
-def _calibrate(data: ValueData, shown: Shown, before: Floats) -> tuple[Calibration | None, float]:
+def _calibrate(known: Known, shown: Shown, before: Floats) -> tuple[Calibration | None, float]:
     """Isotonic, on the newest windows that hold a quarter of the rows, by a regression on those before; its weight."""
     order = np.sort(shown.window)
     cut = order[len(order) * 3 // 4]
@@ -157,7 +157,7 @@ def _calibrate(data: ValueData, shown: Shown, before: Floats) -> tuple[Calibrati
     earlier = ~later
     if min(earlier.sum(), later.sum()) < _FEWEST_TO_CALIBRATE or shown.bought[earlier].sum() < FEWEST_BOUGHT:
         return None, 0.0
-    model = _respond(data, shown, before, earlier)
+    model = _respond(known, shown, before, earlier)
     score = model.margin(
         shown.features[later], before[later], shown.shown[later], shown.category[later], shown.item[later]
     )

@@ -27,6 +27,7 @@ Floats = npt.NDArray[np.float64]
 _NUMBERS = {
     "f": (-3.5, 2.0), "f taste": (1.0, 0.3), "f category_near": (0.0, 0.5), "f interest": (0.0, 1.0),
     "f thrift": (0.0, 0.2), "f loyalty": (0.0, 3.0), "f taste loyalty": (0.0, 1.5), "f display": (0.4, 0.3),
+    "f taste_words": (0.0, 0.3), "f taste_price": (0.0, 0.3),
     "o": (-1.0, 2.0), "o unshown": (0.7, 0.3), "o taste": (0.0, 0.3), "o category_due": (0.0, 0.5),
     "o taste_share": (0.0, 0.3), "o own_item": (0.0, 0.5), "o thrift": (0.0, 0.2),
     "o loyalty": (0.0, 3.0),
@@ -36,7 +37,10 @@ _HOW = {
     "entrance": (0.0, 0.3), "aisle": (0.0, 0.3), "checkout": (0.0, 0.3), "phone": (0.0, 0.3),
 }  # fmt: skip
 _DISCOUNT = {"cut": (1.5, 1.5), "cut thrift": (0.7, 1.0)}
-_CATEGORY, _ITEM = 0.8, 0.4
+# Of what has a name (a category, an item, a category in a neighbourhood, a word, a word in a neighbourhood): the
+# deviation that is expected. The showings correct it, as far as they tell it (as if it were known from _SURE weights).
+_NAMED = {"category": 0.5, "item": 0.4, "category near": 0.3, "word": 1.0, "word near": 1.0}
+_SURE, _ROUNDS = 4.0, 4
 _AT = {name: place for place, name in enumerate(NAMES)}
 _SHOWN_AT = {name: place for place, name in enumerate(SHOWN_NAMES)}
 _ITERATIONS = 300
@@ -49,48 +53,64 @@ class Response:
 
     Attributes:
         thrift: mean and deviation of the shoppers' thrift.
-        categories, items: how many there are.
+        categories, items, places: how many there are.
         weights: in the order of `_design`'s columns; the last two, of the discount, are not negative.
+        spread: deviations of what has a name, as found, in the order of _NAMED.
     """
 
     thrift: tuple[float, float]
     categories: int
     items: int
+    places: int
     weights: Floats
+    spread: Floats
 
     @classmethod
     def fit(
         cls, features: Floats, unshown: Floats, shown: Floats, category: Ints, item: Ints, bought: Floats,
-        *, categories: int, items: int,
+        *, categories: int, items: int, places: int = 1,
     ) -> Response:  # fmt: skip
-        """Find the most probable weights.
+        """Find the most probable weights, and how far those of one kind differ (empirical Bayes).
 
         Args:
-            features: as `Known.features`, shape (n, len(NAMES)).
+            features: as `Known.features`, shape (n, len(NAMES) + words).
             unshown: log-odds of a purchase where it is not shown, shape (n,).
             shown: as `Known.shown`; the last column is -log(1 - discount).
             category, item: numbers. bought: 0 or 1.
-            categories, items: how many there are.
+            categories, items, places: how many there are.
         """
         thrift = features[:, _AT["thrift"]].astype(np.float64)
         scale = (float(thrift.mean()), float(thrift.std()) + 1e-6) if len(thrift) else (0.0, 1.0)
-        model = cls(scale, categories, items, np.zeros(0))
+        model = cls(scale, categories, items, places, np.zeros(0), np.zeros(0))
         design = model._design(features, unshown, shown, category, item)
-        turned = design.T.tocsr()
-        named = np.zeros(categories + items)
+        turned, squares = design.T.tocsr(), design.multiply(design).T.tocsr()
+        words = features.shape[1] - len(NAMES)
+        sizes = [categories, items, categories * places, words, words * places]
         blocks = [np.array(list(block.values())).T for block in (_NUMBERS, _HOW, _DISCOUNT)]
-        spread = np.r_[np.full(categories, _CATEGORY), np.full(items, _ITEM)]
-        start = np.concatenate([blocks[0][0], named, blocks[1][0], blocks[2][0]])
-        ridge = np.concatenate([blocks[0][1], spread, blocks[1][1], blocks[2][1]]) ** -2
-
-        def loss(weights: Floats) -> tuple[float, Floats]:
-            margin, away = design @ weights, weights - start
-            value = np.logaddexp(0.0, margin).sum() - bought @ margin + 0.5 * (ridge * away**2).sum()
-            return float(value), np.asarray(turned @ (expit(margin) - bought) + ridge * away)
-
+        first = len(_NUMBERS)
+        kinds = np.split(np.arange(first, first + sum(sizes)), np.cumsum(sizes)[:-1])
+        start = np.concatenate([blocks[0][0], np.zeros(sum(sizes)), blocks[1][0], blocks[2][0]])
+        usual = np.array(list(_NAMED.values()))
+        spread, weights = usual.copy(), start.copy()
         bounds = [(None, None)] * (len(start) - 2) + [(0.0, None)] * 2  # never less for a deeper discount
-        found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _ITERATIONS})
-        return cls(model.thrift, categories, items, np.asarray(found.x, np.float64))
+        for _ in range(_ROUNDS):
+            ridge = np.concatenate([blocks[0][1], np.repeat(spread, sizes), blocks[1][1], blocks[2][1]]) ** -2
+
+            def loss(weights: Floats, ridge: Floats = ridge) -> tuple[float, Floats]:
+                margin, away = design @ weights, weights - start
+                value = np.logaddexp(0.0, margin).sum() - bought @ margin + 0.5 * (ridge * away**2).sum()
+                return float(value), np.asarray(turned @ (expit(margin) - bought) + ridge * away)
+
+            found = minimize(
+                loss, weights, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _ITERATIONS}
+            )
+            weights = np.asarray(found.x, np.float64)
+            chance = expit(design @ weights)
+            told = 1.0 - ridge / (squares @ (chance * (1.0 - chance)) + ridge)  # of each weight the part that rows tell
+            for number, columns in enumerate(kinds):
+                sure = told[columns].sum() + _SURE
+                spread[number] = np.sqrt(((weights[columns] ** 2).sum() + _SURE * usual[number] ** 2) / sure)
+        return cls(model.thrift, categories, items, places, weights, spread)
 
     def margin(self, features: Floats, unshown: Floats, shown: Floats, category: Ints, item: Ints) -> Floats:
         """Log-odds of a purchase of what is shown so, shape (n,)."""
@@ -113,7 +133,10 @@ class Response:
         due = told[:, _AT["category_due"]]
         numbers = {
             "f": foreign,
-            **{f"f {name}": foreign * told[:, _AT[name]] for name in ("taste", "category_near", "interest", "display")},
+            **{
+                f"f {name}": foreign * told[:, _AT[name]]
+                for name in ("taste", "category_near", "interest", "display", "taste_words", "taste_price")
+            },
             "f thrift": foreign * thrift,
             "f loyalty": foreign * loyalty,
             "f taste loyalty": foreign * (loyalty - 0.3) * told[:, _AT["taste"]],
@@ -127,11 +150,20 @@ class Response:
         how = {name: shown[:, place].astype(np.float64) for name, place in _SHOWN_AT.items()}
         how["position"] = np.log(np.maximum(how["position"], 1.0))
         discount = {"cut": how["cut"], "cut thrift": how["cut"] * np.maximum(0.0, thrift + 1.0)}
+        place, fond = told[:, _AT["place"]].astype(np.int64), sparse.csr_matrix(told[:, len(NAMES) :])
+        near = np.zeros((len(told), self.places))
+        near[np.arange(len(told)), place] = 1.0
         one = np.arange(len(told))
         named = [
-            sparse.csr_matrix((foreign, (one, code)), shape=(len(told), width))
-            for code, width in ((category, self.categories), (item, self.items))
+            sparse.csr_matrix((share, (one, code)), shape=(len(told), width))
+            for code, width, share in (
+                (category, self.categories, foreign),
+                (item, self.items, np.ones(len(told))),
+                (place * self.categories + category, self.places * self.categories, foreign),
+            )
         ]
+        fond = sparse.csr_matrix(fond.multiply(foreign[:, None]))
+        named += [fond, *(sparse.csr_matrix(fond.multiply(near[:, [one]])) for one in range(self.places))]
 
         def dense(names: dict[str, tuple[float, float]], values: dict[str, Floats]) -> sparse.csr_matrix:
             return sparse.csr_matrix(np.stack([values[name] for name in names], axis=1))

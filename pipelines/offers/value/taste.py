@@ -90,7 +90,6 @@ def fit_taste(told: Choices, tags: sparse.csr_matrix, places: int, kinds: int) -
         (at, local, pulled, places * words, _PLACE_WORD),
         (one, np.zeros(rows, np.int64), dear, 1, _PRICE),
         (one, told.kind, dear, kinds, _KIND_PRICE),
-        (one, np.zeros(rows, np.int64), told.again - told.other_again, 1, _AGAIN),
     )
     start, parts, ridge = 0, [], []
     for number, (row, column, value, width, spread) in enumerate(blocks):
@@ -100,15 +99,21 @@ def fit_taste(told: Choices, tags: sparse.csr_matrix, places: int, kinds: int) -
     row, column, value = (np.concatenate([part[number] for part in parts]) for number in range(3))
     design = sparse.csr_matrix((value, (row, column)), shape=(rows, start))
     weights = _logistic(design, np.concatenate(ridge))
-    ends = np.cumsum([items, words, places * words, words, places * words, 1, kinds])
-    item, liking, near, slope, steep, price, own_price, again = np.split(weights, ends)
+    ends = np.cumsum([items, words, places * words, words, places * words, 1])
+    item, liking, near, slope, steep, price, own_price = np.split(weights, ends)
+    differ = np.c_[apart.toarray(), dear]
+    margin = np.asarray(design @ weights)
+    own = _personal(differ, margin, told.person, len(told.interest))
+    # Last, and given all else: own purchases bear the marks of what all like, and would take it away from the items.
+    margin += (differ * own[told.person]).sum(axis=1)
+    again = _logistic(sparse.csr_matrix((told.again - told.other_again)[:, None]), np.array([_AGAIN**-2]), margin)
     return Taste(
         item=item,
         liking=liking + near.reshape(places, words),
         slope=slope + steep.reshape(places, words),
         price=price[0] + own_price,
         again=float(again[0]),
-        own=_personal(np.c_[apart.toarray(), dear], design @ weights, told.person, len(told.interest)),
+        own=own,
     )
 
 
@@ -134,12 +139,12 @@ def _personal(apart: Floats, margin: Floats, person: Ints, people: int) -> Float
     return own
 
 
-def _logistic(design: sparse.csr_matrix, ridge: Floats) -> Floats:
-    """Weights under which each row's difference is most likely positive, with a ridge."""
+def _logistic(design: sparse.csr_matrix, ridge: Floats, offset: Floats | float = 0.0) -> Floats:
+    """Weights under which each row's difference is most likely positive, with a ridge; `offset` is added to each."""
     turned = design.T.tocsr()
 
     def loss(weights: Floats) -> tuple[float, Floats]:
-        margin = design @ weights
+        margin = design @ weights + offset
         value = np.logaddexp(0.0, -margin).sum() + 0.5 * (ridge * weights**2).sum()
         return float(value), np.asarray(-(turned @ expit(-margin)) + ridge * weights)
 
