@@ -8,9 +8,6 @@ from scipy import sparse
 from scipy.special import gamma
 
 from pipelines.offers.value.cycle import learn_cycle
-from pipelines.offers.value.data import Events
-
-
 from pipelines.offers.value.data import DAY, Events, Visits
 from pipelines.offers.value.features import NAMES, SHOWN_NAMES
 from pipelines.offers.value.others import Others, learn_others, parts
