@@ -27,17 +27,26 @@ PING_SECONDS = 15.0
 def screen_routes(services: Services) -> APIRouter:
     """The routes of screens, bound to one server's services."""
     router = APIRouter(tags=["screens"], prefix="/v1/screens/{screen_id}")
+    _add_display(router, services)
+    _add_camera(router, services)
+    return router
 
-    def known(screen_id: str) -> View:
-        view = services.current.get()
-        if screen_id not in view.shop.screens:
-            raise Problem(404, "There is no such screen; add it to the screens table and ingest it.", field="screen_id")
-        return view
+
+def _known(services: Services, screen_id: str) -> View:
+    """What is served now; it knows the screen."""
+    view = services.current.get()
+    if screen_id not in view.shop.screens:
+        raise Problem(404, "There is no such screen; add it to the screens table and ingest it.", field="screen_id")
+    return view
+
+
+def _add_display(router: APIRouter, services: Services) -> None:
+    """What a display asks: the slate, and the stream of slates."""
 
     @router.get("/offers", responses={**gives(ScreenSlate), 304: {"description": "as the ETag says"}})
     async def offers(request: Request, screen_id: str) -> Response:
         """The screen's slate. Where tokens are required it is personal only for the device's own token."""
-        known(screen_id)
+        _known(services, screen_id)
         own = services.doorkeeper.owns(request, f"screen:{screen_id}")
         word = services.screens.word(screen_id, personal=own)
         headers = {"ETag": word.etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
@@ -53,18 +62,22 @@ def screen_routes(services: Services) -> APIRouter:
         """
         services.doorkeeper.require(request, f"screen:{screen_id}")
         own = services.doorkeeper.owns(request, f"screen:{screen_id}")
-        known(screen_id)
+        _known(services, screen_id)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         told = _events(services, screen_id, personal=own)
         return StreamingResponse(told, media_type="text/event-stream", headers=headers)
+
+
+def _add_camera(router: APIRouter, services: Services) -> None:
+    """What a camera, and who stands before it, tell: who is there, who is not, who left."""
 
     @router.post("/sightings", openapi_extra=takes(SightingBody), responses=gives(SightingAnswer))
     async def sighting(request: Request, screen_id: str) -> Response:
         """One good frame of one tracked person, or a scanned code; the answer names nobody."""
         services.doorkeeper.require(request, f"screen:{screen_id}")
-        known(screen_id)
+        _known(services, screen_id)
         body = await read_body(request, SightingBody)
-        view = known(screen_id)  # it may have changed while the body came in
+        view = _known(services, screen_id)  # it may have changed while the body came in
         decision, track = _recognise(services, view, screen_id, body)
         await services.live.prepare(view, decision.shopper_id)
         if services.screens.quiet(screen_id):  # somebody said `not me`: for a while nobody is known here
@@ -82,7 +95,7 @@ def screen_routes(services: Services) -> APIRouter:
     async def not_me(request: Request, screen_id: str) -> Response:
         """Whoever stands there is not who is greeted: nobody's slate, and nobody is recognised there for a while."""
         services.doorkeeper.require(request, f"screen:{screen_id}")
-        view = known(screen_id)
+        view = _known(services, screen_id)
         decider = services.decider(str(view.shop.screens[screen_id]["store_id"]))
         for track in services.screens.tracks(screen_id):
             decider.leave(f"{screen_id}/{track}")
@@ -93,12 +106,10 @@ def screen_routes(services: Services) -> APIRouter:
     async def left(request: Request, screen_id: str, track_id: str) -> Response:
         """That person left; the screen clears. A track that is not known is none any more."""
         services.doorkeeper.require(request, f"screen:{screen_id}")
-        view = known(screen_id)
+        view = _known(services, screen_id)
         services.decider(str(view.shop.screens[screen_id]["store_id"])).leave(f"{screen_id}/{track_id}")
         services.screens.left(screen_id, track_id)
         return Response(status_code=204)
-
-    return router
 
 
 def _recognise(services: Services, view: View, screen_id: str, body: SightingBody) -> tuple[Decision, str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from itertools import accumulate
 
-from pipelines.closed_loop.figures import CONFIDENCE, DARK, ORACLE, PRODUCT, Estimate, PolicyFigures
+from pipelines.closed_loop.figures import CONFIDENCE, DARK, ORACLE, PRODUCT, Estimate, Figures, PolicyFigures
 from pipelines.closed_loop.loop import LoopResult
 from pipelines.training.document import document, table
 from pipelines.training.plots import Interval, forest, lines
@@ -26,59 +26,14 @@ NAMES = {
 
 def loop_page(result: LoopResult) -> str:
     """Return the page."""
-    config, told = result.config, result.figures
-    policies = told.policies
-    share, ratio = policies[PRODUCT].share_of_oracle, told.ratio_to_targeting
+    policies = result.figures.policies
     order = sorted(policies, key=lambda name: -(policies[name].incremental.value or 0.0))
     parts = [
-        "<h1>Closed loop</h1>",
-        "<p><strong>Simulated: nothing in it is real.</strong> "
-        f"{config.shoppers:,} shoppers, {config.stores:,} stores, variant {config.variant}, seed {config.seed}: "
-        f"{config.history_days} days of history with random offers, then {config.days} days played, "
-        f"{config.places} places on a screen. The product trained every {config.retrain_every} days.</p>",
-        f"<p>Over dark screens Facings earned {_sum(policies[PRODUCT].incremental)}: {_share(share)} of what "
-        f"the oracle did, and {_times(ratio)} of {NAMES[told.best_targeting]}, the better of popularity and "
-        "response-model targeting.</p>",
+        *_summary(result),
         "<h2>Profit over time</h2>",
-        lines(
-            "Incremental profit so far, by policy",
-            {NAMES[name]: _so_far(policies[name]) for name in DRAWN},
-            across="day",
-            upwards="expected profit over no offer",
-        ),
-        lines(
-            "Profit of each day, by policy",
-            {NAMES[name]: [(day.day, day.profit) for day in policies[name].days] for name in DRAWN},
-            across="day",
-            upwards="profit as it happened",
-        ),
+        *_over_time(policies),
         "<h2>All days</h2>",
-        forest(
-            "Incremental profit of each policy",
-            [_interval(NAMES[name], policies[name].incremental) for name in order if name != DARK],
-        ),
-        table(
-            f"{told.visits:,} visits, {told.screen_visits:,} of which pass a screen that recognises "
-            f"{told.recognised_visits:,}; intervals of {CONFIDENCE:.0%} over shoppers",
-            [
-                "policy",
-                "profit",
-                "over no offer",
-                "interval",
-                "of the oracle's",
-                "interval",
-                "a screen visit",
-                "recognised",
-                "unrecognised",
-            ],
-            [_row(NAMES[name], policies[name]) for name in order],
-            chosen=NAMES[PRODUCT],
-        ),
-        "<p>Every policy plays in its own copy of the town: the same shoppers, visits and luck, under the same hard "
-        f"rules. Shoppers of the permanent holdout ({told.holdout_visits:,} visits) get no personal slate from any "
-        "policy and are left out of all figures. Profit is price paid less cost of whole baskets; over no offer is the "
-        "exact expectation before the luck of the day. A screen visit is what a slate adds to the visit itself; over "
-        "no offer also has what follows from it, as goods bought today are not bought tomorrow.</p>",
+        *_all_days(result.figures, order),
         "<h2>What each policy knows</h2>",
         table("Policies", ["policy", "knows"], [[NAMES[name], policies[name].knows] for name in order]),
         "<h2>Trainings</h2>",
@@ -100,6 +55,62 @@ def loop_page(result: LoopResult) -> str:
         ),
     ]
     return document("Closed loop (simulated)", parts)
+
+
+def _summary(result: LoopResult) -> list[str]:
+    """What was played, and what came of it."""
+    config, told = result.config, result.figures
+    own = told.policies[PRODUCT]
+    return [
+        "<h1>Closed loop</h1>",
+        "<p><strong>Simulated: nothing in it is real.</strong> "
+        f"{config.shoppers:,} shoppers, {config.stores:,} stores, variant {config.variant}, seed {config.seed}: "
+        f"{config.history_days} days of history with random offers, then {config.days} days played, "
+        f"{config.places} places on a screen. The product trained every {config.retrain_every} days.</p>",
+        f"<p>Over dark screens Facings earned {_sum(own.incremental)}: {_share(own.share_of_oracle)} of what "
+        f"the oracle did, and {_times(told.ratio_to_targeting)} of {NAMES[told.best_targeting]}, the better of "
+        "popularity and response-model targeting.</p>",
+    ]
+
+
+def _over_time(policies: Mapping[str, PolicyFigures]) -> list[str]:
+    return [
+        lines(
+            "Incremental profit so far, by policy",
+            {NAMES[name]: _so_far(policies[name]) for name in DRAWN},
+            across="day",
+            upwards="expected profit over no offer",
+        ),
+        lines(
+            "Profit of each day, by policy",
+            {NAMES[name]: [(day.day, day.profit) for day in policies[name].days] for name in DRAWN},
+            across="day",
+            upwards="profit as it happened",
+        ),
+    ]
+
+
+def _all_days(told: Figures, order: Sequence[str]) -> list[str]:
+    policies = told.policies
+    heads = ["policy", "profit", "over no offer", "interval", "of the oracle's", "interval"]
+    return [
+        forest(
+            "Incremental profit of each policy",
+            [_interval(NAMES[name], policies[name].incremental) for name in order if name != DARK],
+        ),
+        table(
+            f"{told.visits:,} visits, {told.screen_visits:,} of which pass a screen that recognises "
+            f"{told.recognised_visits:,}; intervals of {CONFIDENCE:.0%} over shoppers",
+            [*heads, "a screen visit", "recognised", "unrecognised"],
+            [_row(NAMES[name], policies[name]) for name in order],
+            chosen=NAMES[PRODUCT],
+        ),
+        "<p>Every policy plays in its own copy of the town: the same shoppers, visits and luck, under the same hard "
+        f"rules. Shoppers of the permanent holdout ({told.holdout_visits:,} visits) get no personal slate from any "
+        "policy and are left out of all figures. Profit is price paid less cost of whole baskets; over no offer is the "
+        "exact expectation before the luck of the day. A screen visit is what a slate adds to the visit itself; over "
+        "no offer also has what follows from it, as goods bought today are not bought tomorrow.</p>",
+    ]
 
 
 def _why(reasons: Sequence[str]) -> str:

@@ -84,8 +84,8 @@ def build_catalogue(config: TownConfig, draws: Draws) -> Catalogue:
     popularity = (1.0 + np.argsort(draws.uniform(Stream.CATEGORY, category, 0))) ** -0.6
     lasting = np.array([GOODS[root][1] for root in roots])
     interval = np.clip(14.0 * lasting * np.exp(0.3 * draws.normal(Stream.CATEGORY, category, 1)), 4.0, 60.0)
-    topic_of_root = {root: place for place, topic in enumerate(TOPICS) for root in topic.roots}
-    category_topic = np.array([topic_of_root.get(root, NO_TOPIC) for root in roots])
+    of_root, of_origin = _topics()
+    category_topic = np.array([of_root.get(root, NO_TOPIC) for root in roots])
     reference = np.exp(1.2 + 0.5 * draws.normal(Stream.CATEGORY, category, 2))
 
     origin, quality, since, counterfeiter = _makers(config, draws)
@@ -93,21 +93,12 @@ def build_catalogue(config: TownConfig, draws: Draws) -> Catalogue:
     number = np.arange(len(launch))
     maker = _makers_of(draws, number, launch, since, counterfeiter)
     own_category = np.where(launch < 0, number % count, draws.below(count, Stream.LAUNCH, number, 1))
-    brand = maker.copy()
-    fakes = np.flatnonzero(counterfeiter[maker])
-    honest = np.flatnonzero(~counterfeiter & (since < 0))
-    brand[fakes] = honest[draws.below(max(1, len(honest) // 4), Stream.MAKER, fakes, 9)]
-    counterfeit = np.zeros(len(launch), bool)
-    counterfeit[fakes] = True
+    brand, counterfeit = _brands(draws, maker, since, counterfeiter)
 
     appeal = 0.9 * draws.normal(Stream.ITEM, number, 0) + 0.25 * quality[brand]
     dear = np.exp(0.3 * draws.normal(Stream.ITEM, number, 1) + 0.1 * quality[brand])
     price = np.round(np.maximum(0.3, reference[own_category] * dear * np.where(counterfeit, 0.75, 1.0)), 2)
     cost = np.round(price * (0.4 + 0.35 * draws.uniform(Stream.ITEM, number, 2)), 2)
-    topic_of_origin = np.full(len(ORIGINS), NO_TOPIC)
-    for place, topic in enumerate(TOPICS):
-        if topic.origin >= 0:
-            topic_of_origin[topic.origin] = place
     shelf, column = _shelves(own_category, count)
     response = 0.7 + 0.6 * draws.uniform(Stream.CATEGORY, category, 3)
     old = launch < 0
@@ -135,12 +126,33 @@ def build_catalogue(config: TownConfig, draws: Draws) -> Catalogue:
         price=price,
         cost=cost,
         launch=launch,
-        topics=np.stack([topic_of_origin[origin[brand]], category_topic[own_category]], axis=1),
+        topics=np.stack([of_origin[origin[brand]], category_topic[own_category]], axis=1),
         brand=brand,
         counterfeit=counterfeit,
         shelf=shelf,
         column=column,
     )
+
+
+def _topics() -> tuple[dict[str, int], Array]:
+    """The topic of each root of a category that has one, and of every origin."""
+    of_root = {root: place for place, topic in enumerate(TOPICS) for root in topic.roots}
+    of_origin = np.full(len(ORIGINS), NO_TOPIC)
+    for place, topic in enumerate(TOPICS):
+        if topic.origin >= 0:
+            of_origin[topic.origin] = place
+    return of_root, of_origin
+
+
+def _brands(draws: Draws, maker: Array, since: Array, counterfeiter: Array) -> tuple[Array, Array]:
+    """Each item's brand, as the maker behind it, and whether it is counterfeit: an older, honest maker's name on it."""
+    brand = maker.copy()
+    fakes = np.flatnonzero(counterfeiter[maker])
+    honest = np.flatnonzero(~counterfeiter & (since < 0))
+    brand[fakes] = honest[draws.below(max(1, len(honest) // 4), Stream.MAKER, fakes, 9)]
+    counterfeit = np.zeros(len(maker), bool)
+    counterfeit[fakes] = True
+    return brand, counterfeit
 
 
 def _makers(config: TownConfig, draws: Draws) -> tuple[Array, Array, Array, Array]:

@@ -126,21 +126,7 @@ def estimate(log: pl.DataFrame, *, confidence: float = 0.95) -> Estimates:
 
     logged = judged(rewards)
     weighted = weights * rewards
-    terms: dict[str, Column] = {"ips": weighted}
-    threshold = math.inf
-    why: dict[str, str] = {}
-    if MODEL[0] in log.columns:
-        modelled, expected = (_column(log, name) for name in MODEL)
-        correction = weights * (rewards - modelled)
-        threshold = switch_threshold(weights, rewards - modelled, expected)
-        terms |= {
-            "dm": expected,
-            "dr": expected + correction,
-            "switch": expected + np.where(weights <= threshold, correction, 0.0),
-        }
-    else:
-        reason = f"the log has no {' and '.join(MODEL)}: without a reward model there is nothing to expect from it"
-        why = dict.fromkeys(("dm", "dr", "switch"), reason)
+    terms, threshold, why = _terms(log, rewards, weights)
     estimators: dict[str, Estimate | None] = dict.fromkeys(ESTIMATORS)
     gains: dict[str, Estimate | None] = dict.fromkeys(ESTIMATORS)
     for name, own in terms.items():
@@ -168,6 +154,23 @@ def estimate(log: pl.DataFrame, *, confidence: float = 0.95) -> Estimates:
         why,
         _warnings(log.height, ess, total / log.height, propensities, weighted),
     )
+
+
+def _terms(log: pl.DataFrame, rewards: Column, weights: Column) -> tuple[dict[str, Column], float, dict[str, str]]:
+    """What each row adds to each estimator that is a mean, switch's largest weight, and why there is no estimator."""
+    terms = {"ips": weights * rewards}
+    if MODEL[0] not in log.columns:
+        reason = f"the log has no {' and '.join(MODEL)}: without a reward model there is nothing to expect from it"
+        return terms, math.inf, dict.fromkeys(("dm", "dr", "switch"), reason)
+    modelled, expected = (_column(log, name) for name in MODEL)
+    correction = weights * (rewards - modelled)
+    threshold = switch_threshold(weights, rewards - modelled, expected)
+    terms |= {
+        "dm": expected,
+        "dr": expected + correction,
+        "switch": expected + np.where(weights <= threshold, correction, 0.0),
+    }
+    return terms, threshold, {}
 
 
 def switch_threshold(weights: Column, residuals: Column, expected: Column) -> float:

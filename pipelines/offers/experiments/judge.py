@@ -124,18 +124,6 @@ def judge(name: str, experiment: Experiment, units: pl.DataFrame) -> Judged:
     told = []
     for variant in shares:
         compared = {} if variant == experiment.control else against(variant, experiment.control)
-        deciding = compared.get(decided_by)
-        status: Status = "running"
-        if broken:
-            status = "mismatch"
-        elif variant == experiment.control:
-            status = "running"
-        elif deciding is None:
-            status = "waiting"
-        elif deciding.high < 0:
-            status = "harm"
-        elif deciding.low > 0:
-            status = "better"
         told.append(
             Arm(
                 name=variant,
@@ -143,7 +131,7 @@ def judge(name: str, experiment: Experiment, units: pl.DataFrame) -> Judged:
                 means=_means(arms[variant]),
                 against_control=compared,
                 against_holdout=against(variant, HOLDOUT),
-                status=status,
+                status=_status(variant == experiment.control, compared.get(decided_by), broken=broken),
             )
         )
     if sizes[HOLDOUT]:
@@ -164,6 +152,19 @@ def judge(name: str, experiment: Experiment, units: pl.DataFrame) -> Judged:
         stop=status in ("harm", "mismatch"),
         sentence=_sentence(name, status, told, decided_by, mismatch),
     )
+
+
+def _status(is_control: bool, deciding: Difference | None, *, broken: bool) -> Status:
+    """How an arm stands; `deciding` is its difference to the control in the metric that decides."""
+    if broken:
+        return "mismatch"
+    if is_control:
+        return "running"
+    if deciding is None:
+        return "waiting"
+    if deciding.high < 0:
+        return "harm"
+    return "better" if deciding.low > 0 else "running"
 
 
 def difference(one: _Mean, other: _Mean, level: float, expected: int) -> Difference:

@@ -76,10 +76,23 @@ def record(
         named: makes a shopper's keyed hash.
         shared: keeps what others read alike.
     """
-    shop, own = view.shop, list[bytes]()
     shopper = None if ask.shopper_id is None else named(ask.shopper_id)
     people = [named(name) for name, _ in ask.shoppers]
-    levels: list[list[Any]] = []
+    levels, own = _levels(view, ask, slate, shared)
+    head = orjson.dumps(_seen(asked, view, ask, slate, levels, people, shared))
+    return Row(
+        asked.recommendation_id,
+        (asked.now - EPOCH) // MICROSECOND,
+        shopper,
+        orjson.dumps(_answer(asked, view, ask, slate, item_ids)),
+        b"".join([LENGTH.pack(len(head)), head, *own]),
+        tuple(people),
+    )
+
+
+def _levels(view: View, ask: Ask, slate: Slate, shared: Shared) -> tuple[list[list[Any]], list[bytes]]:
+    """Where each level's candidates are kept, and the bytes of the shopper's own."""
+    levels, own = list[list[Any]](), list[bytes]()
     for looked in slate.looked:
         ranked = looked.ranked
         if looked.level == OWN:
@@ -88,6 +101,20 @@ def record(
         elif looked.level in BEST_SELLERS:  # of the other levels the shop's arrays tell the candidates
             name = (view.shop_id, view.slates_id, looked.level, ask.store_id)
             levels.append([looked.level, *shared(name, lambda ranked=ranked: pack(ranked))])  # type: ignore[misc]
+    return levels, own
+
+
+def _seen(
+    asked: Asked,
+    view: View,
+    ask: Ask,
+    slate: Slate,
+    levels: list[list[Any]],
+    people: list[str],
+    shared: Shared,
+) -> dict[str, Any]:
+    """What the decision read; `people`: keyed hashes of those who may stand there."""
+    shop = view.shop
     stocked = shop.stocked(ask.store_id)
     seen: dict[str, Any] = {
         "format": FORMAT,
@@ -115,6 +142,11 @@ def record(
     if asked.explain:
         seen["explain"] = True
         seen["names"] = _names(view, slate)
+    return seen
+
+
+def _answer(asked: Asked, view: View, ask: Ask, slate: Slate, item_ids: Sequence[str]) -> dict[str, Any]:
+    """What was answered, and by what."""
     answer: dict[str, Any] = {
         "placement": ask.placement,
         "store_id": ask.store_id,
@@ -131,15 +163,7 @@ def record(
     }
     if asked.explain:
         answer["refused"] = slate.refused
-    head = orjson.dumps(seen)
-    return Row(
-        asked.recommendation_id,
-        (asked.now - EPOCH) // MICROSECOND,
-        shopper,
-        orjson.dumps(answer),
-        b"".join([LENGTH.pack(len(head)), head, *own]),
-        tuple(people),
-    )
+    return answer
 
 
 def tell(item_id: str, one: Chosen) -> list[Any]:
