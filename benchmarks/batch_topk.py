@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.frame import frame, write
 from models.neural.topk import ProductIndex
 from models.neural.training import bfloat16_products
 
@@ -63,11 +60,13 @@ def main() -> None:
     recall = float(np.mean([np.isin(found[row], best[row]).mean() for row in range(CHECKED)]))
     ratio = speed["ours"] / speed["faiss Flat"]
     result = {
-        "benchmark": "batch_topk",
-        "command": ".venv/bin/python benchmarks/batch_topk.py --out benchmarks/results",
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
-        "versions": {package: version(package) for package in ("torch", "faiss-cpu", "numpy")},
+        **frame(
+            "batch_topk",
+            ".venv/bin/python benchmarks/batch_topk.py --out benchmarks/results",
+            "torch",
+            "faiss-cpu",
+            "numpy",
+        ),
         "bfloat16_products": bfloat16_products(torch.device("cpu")),
         "queries_per_cpu_second": {name: round(value) for name, value in speed.items()},
         "ratio_to_faiss_flat": round(ratio, 2),
@@ -76,9 +75,7 @@ def main() -> None:
         "met": ratio >= GOAL and recall >= 0.999,
     }
     print(json.dumps(result, indent=1))
-    if options.out:
-        path = options.out / f"batch_topk-{result['date']}.json"
-        path.write_text(json.dumps(result, indent=1) + "\n")
+    write(result, "batch_topk", options.out)
 
 
 if __name__ == "__main__":

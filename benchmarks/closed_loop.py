@@ -15,10 +15,10 @@ import resource
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.frame import today, write
 from pipelines.closed_loop.config import LoopConfig
 from pipelines.closed_loop.figures import PRODUCT
 from pipelines.closed_loop.loop import run_loop
@@ -72,15 +72,13 @@ def main() -> None:
             runs.append(json.loads(done.stdout))
             told = {
                 "command": COMMAND,
-                "date": datetime.now(UTC).date().isoformat(),
+                "date": today(),
                 "simulated": True,
                 "machine": {"python": platform.python_version(), "cpus": os.cpu_count()},
                 "goal": GOAL,
                 "runs": runs,
             }
-            options.out.mkdir(parents=True, exist_ok=True)
-            path = options.out / f"closed_loop-{told['date']}.json"
-            path.write_text(json.dumps(told, indent=1) + "\n")
+            write(told, "closed_loop", options.out)
 
 
 if __name__ == "__main__":

@@ -10,18 +10,15 @@ Run it: .venv/bin/python benchmarks/data_quality.py --out benchmarks/results
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from benchmarks.frame import frame, write
 from configs.quality import load_quality_rules
 from pipelines.signals.contract.tables import TABLES
 from pipelines.signals.lake.lake import polars_type
@@ -250,11 +247,7 @@ def main() -> None:
     false = [week for week in stopped if len(week["stop"]) > week["of them stores that never sell again"]]
     print(f"{len(weeks)} weeks, {len(stopped)} stopped, {len(false)} of them falsely", flush=True)
     result = {
-        "benchmark": "data_quality",
-        "command": COMMAND,
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
-        "versions": {name: version(name) for name in ("polars", "numpy", "scipy")},
+        **frame("data_quality", COMMAND, "polars", "numpy", "scipy"),
         "data": "Complete Journey: purchases, items and shoppers; 2017",
         "weeks": len(weeks),
         "weeks_stopped": len(stopped),
@@ -264,10 +257,7 @@ def main() -> None:
         "findings": [week for week in weeks if week["stop"] or week["warn"]],
         "seconds_a_profile": sorted(week["seconds"] for week in weeks)[len(weeks) // 2],
     }
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / f"data_quality-{result['date']}.json"
-    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    print(path)
+    print(write(result, "data_quality", out))
 
 
 SALES = pl.DataFrame()

@@ -13,16 +13,15 @@ import argparse
 import gc
 import json
 import os
-import platform
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from benchmarks.frame import frame, load, machine, write
 from configs.clock import FixedClock
 from configs.settings import load_settings
 from pipelines import snapshot
@@ -191,11 +190,7 @@ def main() -> None:
             (root / kind).mkdir()
             figures[kind] = measure(view, root / kind, personal=personal)
     result = {
-        "benchmark": "decide",
-        "command": COMMAND,
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, one of {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
-        "versions": {name: version(name) for name in ("numpy", "scipy", "orjson", "sqlalchemy")},
+        **frame("decide", COMMAND, "numpy", "scipy", "orjson", "sqlalchemy", where=machine("one of them used", load())),
         "simulated": True,
         "items": ITEMS,
         "candidates": CANDIDATES,
@@ -204,8 +199,7 @@ def main() -> None:
         **figures,
     }
     print(json.dumps(result, indent=1))
-    if options.out:
-        (options.out / f"decide-{result['date']}.json").write_text(json.dumps(result, indent=1) + "\n")
+    write(result, "decide", options.out)
 
 
 if __name__ == "__main__":

@@ -10,17 +10,15 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
-import platform
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.frame import frame, load, machine, write
 from configs.clock import FixedClock
 from configs.settings import load_settings
 from pipelines.offers.decide import Ask, decide
@@ -104,18 +102,13 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             figures[kind] = measure(view, asks, moment, Path(folder))
     result = {
-        "benchmark": "decision_log",
-        "command": COMMAND,
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
-        "versions": {name: version(name) for name in ("sqlalchemy", "orjson", "numpy", "lmdb")},
+        **frame("decision_log", COMMAND, "sqlalchemy", "orjson", "numpy", "lmdb", where=machine(load())),
         "requests": REQUESTS,
         "items_in_the_shop": view.shop.size,
         **figures,
     }
     print(json.dumps(result, indent=1))
-    if options.out:
-        (options.out / f"decision_log-{result['date']}.json").write_text(json.dumps(result, indent=1) + "\n")
+    write(result, "decision_log", options.out)
 
 
 if __name__ == "__main__":

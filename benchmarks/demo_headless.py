@@ -9,15 +9,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
+
+from benchmarks.frame import frame, write
 
 COMMAND = ".venv/bin/python benchmarks/demo_headless.py --out benchmarks/results"
 LIMITS = {"seconds": 300, "peak_gib": 6.0}
@@ -35,22 +34,14 @@ def main() -> None:
         seconds = time.monotonic() - started
     shown = json.loads(done.stdout)
     result = {
-        "benchmark": "demo_headless",
-        "command": COMMAND,
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
-        "versions": {
-            name: version(name) for name in ("feast", "mlflow", "prefect", "rectools-lightfm", "polars", "duckdb")
-        },
+        **frame("demo_headless", COMMAND, "feast", "mlflow", "prefect", "rectools-lightfm", "polars", "duckdb"),
         "seconds": round(seconds, 1),
         "peak_gib": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2, 2),
         "limits": LIMITS,
         "slate": {key: shown[key] for key in ("model_version", "fallback", "stock_rule")},
     }
     print(json.dumps(result, indent=1))
-    if options.out:
-        path = options.out / f"demo_headless-{result['date']}.json"
-        path.write_text(json.dumps(result, indent=1) + "\n")
+    write(result, "demo_headless", options.out)
 
 
 if __name__ == "__main__":

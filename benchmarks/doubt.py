@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.frame import frame, write
 from configs.policy import PolicySettings
 from pipelines.simulation.config import VARIANTS
 from tests.doubt_town import measure
@@ -52,11 +50,8 @@ def main() -> None:
             print(json.dumps(row), flush=True)
     doubt = [row for row in rows if row["policy"] == "doubt"]
     result = {
-        "benchmark": "doubt",
-        "command": ".venv/bin/python benchmarks/doubt.py --out benchmarks/results",
+        **frame("doubt", ".venv/bin/python benchmarks/doubt.py --out benchmarks/results"),
         "simulated": True,
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
         "seconds": round(time.monotonic() - started, 1),
         "size": SIZE,
         "harm": harm,
@@ -64,9 +59,7 @@ def main() -> None:
         "lowest_above_anonymous": min(row["above_anonymous"] for row in doubt),
         "rows": rows,
     }
-    if options.out:
-        path = options.out / f"doubt-{result['date']}.json"
-        path.write_text(json.dumps(result, indent=1) + "\n")
+    write(result, "doubt", options.out)
 
 
 if __name__ == "__main__":

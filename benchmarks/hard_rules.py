@@ -17,15 +17,13 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.frame import today, versions, write
 from pipelines.offers.decide import POLICY_VERSION, decide
-from state.files import write_atomic
 from tests.made_rules import NOW, broken, broken_offer, faults, made_moment, made_reads
 
 COMMAND = ".venv/bin/python benchmarks/hard_rules.py --out benchmarks/results"
@@ -62,7 +60,7 @@ def batch(seed: int) -> dict[str, Counter[str]]:
 def told(total: dict[str, Counter[str]], decisions: int, started: float, workers: int) -> dict[str, object]:
     return {
         "command": COMMAND,
-        "date": datetime.now(UTC).date().isoformat(),
+        "date": today(),
         "decisions": decisions,
         "broken": sum(total["broken"].values()),
         "broken_by_rule": dict(total["broken"].most_common()),
@@ -71,7 +69,7 @@ def told(total: dict[str, Counter[str]], decisions: int, started: float, workers
         "minutes": round((time.perf_counter() - started) / 60, 1),
         "policy_version": POLICY_VERSION,
         "machine": {"cores": os.cpu_count(), "workers": workers, "python": platform.python_version()},
-        "versions": {"numpy": version("numpy")},
+        "versions": versions("numpy"),
     }
 
 
@@ -90,10 +88,7 @@ def main() -> int:
                 total[name].update(counts)
             result = told(total, done * BATCH, started, arguments.workers)
             print(f"{done * BATCH:,} decisions, broken: {dict(total['broken'])}", file=sys.stderr)
-            if arguments.out:
-                arguments.out.mkdir(parents=True, exist_ok=True)
-                path = arguments.out / f"hard_rules-{result['date']}.json"
-                write_atomic(path, json.dumps(result, indent=1) + "\n")
+            write(result, "hard_rules", arguments.out)
     print(json.dumps(result, indent=1))
     return 1 if result["broken"] else 0
 

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.frame import frame, write
 from configs.clock import SystemClock
 from configs.settings import Settings
 from pipelines.signals.ingest import ingest
@@ -59,21 +56,14 @@ def main() -> None:
         adapter = round(time.process_time() - start, 1)
         first, again = measure(folder, home), measure(folder, home)
     assert first["fingerprint"] == again["fingerprint"] and again["kept"] == 0
-    date = datetime.now(UTC).date().isoformat()
     result = {
-        "benchmark": "ingest_complete_journey",
-        "command": COMMAND,
-        "date": date,
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
-        "versions": {name: version(name) for name in ("polars", "pyarrow", "pandera", "numpy")},
+        **frame("ingest_complete_journey", COMMAND, "polars", "pyarrow", "pandera", "numpy"),
         "adapter_cpu_seconds": adapter,
         "first": first,
         "again": again,
     }
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / f"ingest_complete_journey-{date}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    print(path.read_text())
+    write(result, "ingest_complete_journey", out)
+    print(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":

@@ -14,20 +14,20 @@ import argparse
 import itertools
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
+
+from benchmarks.frame import frame, write
 
 SIZES = (3_000_000, 10_000_000, 30_000_000)
 CHUNK = 1_000_000
@@ -174,21 +174,21 @@ def main() -> None:
         for form in options.formats:
             runs.append(_run(rows, form))
             print(json.dumps(runs[-1]), file=sys.stderr, flush=True)
-            text = json.dumps(_result(runs), indent=1) + "\n"
-            if options.out:
-                options.out.mkdir(parents=True, exist_ok=True)
-                (options.out / f"ingest_growth-{datetime.now(UTC).date().isoformat()}.json").write_text(text)
-    print(text)
+            write(_result(runs), "ingest_growth", options.out)
+    print(json.dumps(_result(runs), indent=1))
 
 
 def _result(runs: list[dict[str, Any]]) -> dict[str, Any]:
     return {
-        "benchmark": "ingest_growth",
-        "command": " ".join([".venv/bin/python benchmarks/ingest_growth.py", *sys.argv[1:]]),
-        "date": datetime.now(UTC).date().isoformat(),
+        **frame(
+            "ingest_growth",
+            " ".join([".venv/bin/python benchmarks/ingest_growth.py", *sys.argv[1:]]),
+            "polars",
+            "pyarrow",
+            "pandera",
+            "numpy",
+        ),
         "data": "synthetic",
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
-        "versions": {name: version(name) for name in ("polars", "pyarrow", "pandera", "numpy")},
         "load_average": round(os.getloadavg()[2], 1),
         "goal": f"{GOAL_ROWS:,} rows in at most {GOAL_SECONDS:g} CPU s and {GOAL_GIB:g} GiB; linear within {SLACK:g}",
         **verdict(runs),

@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import re
 import shutil
 import signal
@@ -24,7 +23,6 @@ import tempfile
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -35,6 +33,7 @@ import numpy as np
 import orjson
 import pandas as pd
 
+from benchmarks.frame import frame, machine, write
 from configs.settings import load_settings
 
 COMMAND = ".venv/bin/python benchmarks/live_events.py --out benchmarks/results"
@@ -293,11 +292,8 @@ def main() -> None:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     result = {
-        "benchmark": "live_events",
-        "command": COMMAND,
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores, client and server on the same",
-        "versions": {name: version(name) for name in ("starlette", "uvicorn", "orjson", "sqlalchemy", "feast")},
+        **frame("live_events", COMMAND, "starlette", "uvicorn", "orjson", "sqlalchemy", "feast",
+                where=machine("client and server on the same")),
         "runnable_processes_a_core": round(os.getloadavg()[0] / (os.cpu_count() or 1), 1),
         "batch": BATCH,
         "connections": CONNECTIONS,
@@ -309,8 +305,7 @@ def main() -> None:
         "goal": GOAL,
     }  # fmt: skip
     print(json.dumps(result, indent=1))
-    if options.out:
-        (options.out / f"live_events-{result['date']}.json").write_text(json.dumps(result, indent=1) + "\n")
+    write(result, "live_events", options.out)
 
 
 def again(server: Server, event_ids: list[str]) -> int:

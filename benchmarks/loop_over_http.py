@@ -18,13 +18,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import polars as pl
 
+from benchmarks.frame import today, write
 from configs.secrets import secret
 from configs.settings import Settings
 from pipelines.closed_loop.config import LoopConfig
@@ -168,18 +169,15 @@ def main() -> None:
     result = run_loop(config, None, progress=lambda line: print(line, file=sys.stderr, flush=True), start=start)
     told = {
         "command": COMMAND,
-        "date": datetime.now(UTC).date().isoformat(),
+        "date": today(),
         "machine": {"python": platform.python_version(), "cpus": os.cpu_count()},
         "goal": GOAL,
         "seconds": round(time.perf_counter() - began, 1),
         "requests": len(products[0].seconds),
         **summary(result),
     }
-    text = json.dumps(told, indent=1)
-    print(text)
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / f"loop_over_http-{config.variant}-{told['date']}.json").write_text(text + "\n")
+    print(json.dumps(told, indent=1))
+    write(told, f"loop_over_http-{config.variant}", out)
 
 
 if __name__ == "__main__":

@@ -12,17 +12,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from benchmarks.frame import frame, write
 
 COMMAND = ".venv/bin/python benchmarks/memory_growth.py --out benchmarks/results"
 EVENTS, WIDTH, LISTED, PART = 10, 32, 20_000, 1_000
@@ -110,11 +109,7 @@ def main() -> None:
     slopes = [fit["bytes_a_shopper_from_100k_to_1m"] for fit in by_items.values()]
     linear = max(slopes) <= SLACK * min(slopes) and all(fit["exponent"] <= 1 for fit in by_items.values())
     result = {
-        "benchmark": "memory_growth",
-        "command": COMMAND,
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
-        "versions": {package: version(package) for package in ("torch", "numpy", "pandas", "scipy")},
+        **frame("memory_growth", COMMAND, "torch", "numpy", "pandas", "scipy"),
         "seconds": round(time.monotonic() - started, 1),
         "data": "synthetic",
         "sizes": rows,
@@ -126,8 +121,7 @@ def main() -> None:
         "met": linear,
     }
     print(json.dumps(result, indent=1))
-    if options.out:
-        (options.out / f"memory_growth-{result['date']}.json").write_text(json.dumps(result, indent=1) + "\n")
+    write(result, "memory_growth", options.out)
 
 
 def _ids(prefix: str, count: int) -> np.ndarray:

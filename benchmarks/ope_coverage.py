@@ -11,10 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-from datetime import UTC, datetime
-from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from benchmarks.frame import frame, write
 from pipelines.offers.evaluation.estimators import ESTIMATORS, estimate
 
 COMMAND = ".venv/bin/python benchmarks/ope_coverage.py --out benchmarks/results"
@@ -126,17 +123,12 @@ def main() -> None:
             cases.append({**case, "rows": rows, **figures})
             print(json.dumps(cases[-1]), flush=True)
     result = {
-        "benchmark": "ope_coverage",
-        "command": COMMAND,
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
-        "versions": {name: version(name) for name in ("numpy", "polars", "scipy")},
+        **frame("ope_coverage", COMMAND, "numpy", "polars", "scipy"),
         "confidence": 0.95,
         "logs_a_case": options.logs,
         "cases": cases,
     }
-    if options.out:
-        (options.out / f"ope_coverage-{result['date']}.json").write_text(json.dumps(result, indent=1) + "\n")
+    write(result, "ope_coverage", options.out)
 
 
 if __name__ == "__main__":

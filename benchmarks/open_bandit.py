@@ -16,12 +16,8 @@ Run it: .venv/bin/python benchmarks/open_bandit.py --out benchmarks/results
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import sys
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +25,7 @@ import numpy as np
 import polars as pl
 import yaml
 
+from benchmarks.frame import frame, write
 from pipelines.offers.evaluation.estimators import Estimates, estimate
 from pipelines.offers.evaluation.policy_log import check_log
 
@@ -139,17 +136,12 @@ def main() -> None:
         print(f"{where}: known {row['known']:.5f}  {values}  ess {row['ess'] / row['n']:.1%}  "
               f"mean weight {row['mean_weight']:.3f}  disagree: {', '.join(wrong) or 'none'}")  # fmt: skip
     result = {
-        "benchmark": "open_bandit",
-        "command": COMMAND,
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
-        "versions": {name: version(name) for name in ("numpy", "polars", "scipy")},
+        **frame("open_bandit", COMMAND, "numpy", "polars", "scipy"),
         "data": "Open Bandit sample of obp 0.4.1 (10,000 rows a policy and campaign)",
         "agrees_means": "the interval, widened by that of the value known on-policy, holds that value",
         "rows": rows,
     }
-    if options.out:
-        (options.out / f"open_bandit-{result['date']}.json").write_text(json.dumps(result, indent=1) + "\n")
+    write(result, "open_bandit", options.out)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.frame import frame, write
 from pipelines.offers.budgets.pacing import HOUR
 from tests.pacing_days import best_possible, budgets, draw_day, pace
 
@@ -67,18 +65,13 @@ def main() -> None:
     options = parser.parse_args()
     rows = [measured(name, seed) for name in CASES for seed in range(options.seeds)]
     result = {
-        "benchmark": "pacing",
-        "command": ".venv/bin/python benchmarks/pacing.py --out benchmarks/results",
+        **frame("pacing", ".venv/bin/python benchmarks/pacing.py --out benchmarks/results"),
         "simulated": "days, offers, shoppers and sales are drawn",
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
         "rows": rows,
         "met": {"overspending of 2 % at most, in every campaign": max(row["overspent_most"] for row in rows) <= 0.02},
     }
     print(json.dumps(result["met"]))
-    if options.out:
-        path = options.out / f"pacing-{result['date']}.json"
-        path.write_text(json.dumps(result, indent=1) + "\n")
+    write(result, "pacing", options.out)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +25,8 @@ import pandas as pd
 import pyarrow as pa
 from scipy.optimize import linprog
 from scipy.sparse import csr_array, vstack
+
+from benchmarks.frame import frame, machine, write
 
 ITEMS, CAMPAIGNS = 200, 10
 SIZES = ((10_000, 1), (50_000, 1), (100_000, 1), (300_000, 1), (1_000_000, 1), (100_000, 3))
@@ -183,12 +182,15 @@ def main() -> None:
     largest = next(row for row in rows if row["shoppers"] == 1_000_000)
     gaps = [row.get("gap_to_highs", row["gap_to_bound"]) for row in rows]
     result = {
-        "benchmark": "plan",
-        "command": ".venv/bin/python benchmarks/plan.py --out benchmarks/results",
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores, one of them used",
+        **frame(
+            "plan",
+            ".venv/bin/python benchmarks/plan.py --out benchmarks/results",
+            "numpy",
+            "pyarrow",
+            "scipy",
+            where=machine("one of them used"),
+        ),
         "load_at_end": os.getloadavg()[0],
-        "versions": {package: version(package) for package in ("numpy", "pyarrow", "scipy")},
         "rows": rows,
         "met": {
             "gap of 0.1 % at most": max(gaps) <= 1e-3,
@@ -197,9 +199,7 @@ def main() -> None:
         },
     }
     print(json.dumps(result["met"], indent=1))
-    if options.out:
-        path = options.out / f"plan-{result['date']}.json"
-        path.write_text(json.dumps(result, indent=1) + "\n")
+    write(result, "plan", options.out)
 
 
 if __name__ == "__main__":

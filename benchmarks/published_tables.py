@@ -10,14 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.frame import frame, write
 from cli.benchmark import TABLES
 
 PACKAGES = ("rectools-lightfm", "torch", "lightgbm", "numpy", "pandas", "scipy")
@@ -54,18 +52,12 @@ def main() -> None:
             sys.exit(done.returncode or 1)
         table = json.loads(done.stdout)
         result = {
-            "benchmark": name,
-            "command": f"facings {' '.join(words)}",
-            "date": datetime.now(UTC).date().isoformat(),
-            "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
-            "versions": {package: version(package) for package in PACKAGES},
+            **frame(name, f"facings {' '.join(words)}", *PACKAGES),
             "seconds": round(time.monotonic() - started, 1),
             **table,
         }
         print(json.dumps({key: result[key] for key in ("benchmark", "seconds", "reproduced")}))
-        if options.out:
-            path = options.out / f"{name}-{result['date']}.json"
-            path.write_text(json.dumps(result, indent=1) + "\n")
+        write(result, name, options.out)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import re
 import shutil
 import socket
@@ -26,7 +25,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +34,7 @@ import orjson
 import pandas as pd
 import uvloop
 
+from benchmarks.frame import frame, machine, write
 from configs.settings import Settings, load_settings
 
 COMMAND = ".venv/bin/python benchmarks/recommend_load.py --out benchmarks/results"
@@ -306,11 +305,16 @@ def main() -> None:
         with process(command, home, port, "/health/ready"):
             answered, at, taken = measure(port, facings_request, arguments.seconds)
         result: dict[str, Any] = {
-            "benchmark": "recommend_load",
-            "command": COMMAND,
-            "date": datetime.now(UTC).date().isoformat(),
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores, client on one, server on the other",
-            "versions": {name: version(name) for name in ("fastapi", "uvicorn", "uvloop", "feast", "numpy")},
+            **frame(
+                "recommend_load",
+                COMMAND,
+                "fastapi",
+                "uvicorn",
+                "uvloop",
+                "feast",
+                "numpy",
+                where=machine("client on one, server on the other"),
+            ),
             "shop": {
                 "items": ITEMS,
                 "shoppers": SHOPPERS,
@@ -345,9 +349,7 @@ def main() -> None:
             result["times_feast"] = round(answered / theirs, 1)
             result["times_feast_of_all_candidates"] = round(answered / candidates, 1)
         print(json.dumps(result, indent=1))
-        if arguments.out:
-            path = arguments.out / f"recommend_load-{result['date']}.json"
-            path.write_text(json.dumps(result, indent=1) + "\n")
+        write(result, "recommend_load", arguments.out)
     finally:
         if not arguments.keep:
             shutil.rmtree(folder, ignore_errors=True)

@@ -11,15 +11,12 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import resource
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -28,6 +25,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.frame import frame, load, machine, write  # noqa: E402
 from configs.clock import SystemClock  # noqa: E402
 from configs.settings import load_settings  # noqa: E402
 from pipelines.training.retrain import retrain  # noqa: E402
@@ -119,19 +117,13 @@ def main() -> None:
             server.terminate()
             server.wait(20)
     result = {
-        "benchmark": "rollback",
-        "command": COMMAND,
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
-        f"niceness {os.nice(0)}",
-        "versions": {name: version(name) for name in ("starlette", "uvicorn", "mlflow")},
+        **frame("rollback", COMMAND, "starlette", "uvicorn", "mlflow", where=machine(load(), f"niceness {os.nice(0)}")),
         "rate": RATE,
         "limits": {"command_seconds": LIMIT_SECONDS, "lost": 0},
         **figures,
     }
     print(json.dumps(result, indent=1))
-    if options.out:
-        (options.out / f"rollback-{result['date']}.json").write_text(json.dumps(result, indent=1) + "\n")
+    write(result, "rollback", options.out)
     if figures["lost"] or float(str(figures["command_seconds"])) > LIMIT_SECONDS:
         sys.exit("The rollback took too long or lost a request.")
 

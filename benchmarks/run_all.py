@@ -11,14 +11,14 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-# A search over settings is no benchmark.
-LONG = {"run_all.py", "tune_lightfm_complete_journey.py", "tune_sequential_beauty.py"}
+# A search over settings is no benchmark, nor is what they all share.
+OTHERS = {"frame.py", "run_all.py", "tune_lightfm_complete_journey.py", "tune_sequential_beauty.py"}
 
 
 def main() -> None:
     failed = []
     for script in sorted(FOLDER.glob("*.py")):
-        if script.name in LONG:
+        if script.name in OTHERS:
             continue
         print(f"== {script.name}", flush=True)
         command = [sys.executable, str(script), "--out", str(FOLDER / "results")]

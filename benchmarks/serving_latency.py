@@ -11,19 +11,17 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import httpx
 import numpy as np
 
+from benchmarks.frame import frame, machine, write
 from configs.settings import load_settings
 from identity.template import MODEL
 from identity.vault import Vault
@@ -138,18 +136,23 @@ def main() -> None:
         server.terminate()
         server.wait(10)
     result = {
-        "benchmark": "serving_latency",
-        "command": COMMAND,
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores, client and server on the same",
-        "versions": {name: version(name) for name in ("fastapi", "starlette", "uvicorn", "uvloop", "orjson", "lmdb")},
+        **frame(
+            "serving_latency",
+            COMMAND,
+            "fastapi",
+            "starlette",
+            "uvicorn",
+            "uvloop",
+            "orjson",
+            "lmdb",
+            where=machine("client and server on the same"),
+        ),
         "requests_per_second": RATE,
         **figures,
         "limits": LIMITS,
     }
     print(json.dumps(result, indent=1))
-    if options.out:
-        (options.out / f"serving_latency-{result['date']}.json").write_text(json.dumps(result, indent=1) + "\n")
+    write(result, "serving_latency", options.out)
 
 
 if __name__ == "__main__":

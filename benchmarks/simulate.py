@@ -11,17 +11,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.frame import frame, write
 from pipelines.simulation.config import TownConfig
 from pipelines.simulation.history import write_history
 
@@ -87,18 +85,11 @@ def main() -> None:
         )
         towns.append(json.loads(done.stdout))
         print(towns[-1], flush=True)
-    date = datetime.now(UTC).date().isoformat()
     result = {
-        "benchmark": "simulate",
-        "command": COMMAND,
-        "date": date,
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
-        "versions": {name: version(name) for name in ("numpy", "polars", "pyarrow")},
+        **frame("simulate", COMMAND, "numpy", "polars", "pyarrow"),
         "towns": towns,
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"simulate-{date}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    write(result, "simulate", options.out)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +30,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
 
+from benchmarks.frame import versions, write
 from configs.recipe import Recipe, load_recipe
 from models.base import Recommender
 from models.dataset import Dataset
@@ -265,13 +264,10 @@ def main() -> None:
     body["recipes"] = {name: load_recipe(name).model_dump(mode="json") for name in ("lightfm", "blend")}
     body["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     body["machine"] = {"system": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()}
-    body["versions"] = {name: version(name) for name in ("rectools-lightfm", "numpy", "pandas", "scipy")}
+    body["versions"] = versions("rectools-lightfm", "numpy", "pandas", "scipy")
     body["command"] = " ".join([".venv/bin/python", *sys.argv])
     kind = "final" if arguments.final else "-".join(["tuning", *([arguments.only] if arguments.only else [])])
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    path = arguments.out / f"lightfm_complete_journey-{kind}-{datetime.now(UTC):%Y-%m-%d}.json"
-    path.write_text(json.dumps(body, indent=1) + "\n")
-    print(path)
+    print(write(body, f"lightfm_complete_journey-{kind}", arguments.out))
 
 
 if __name__ == "__main__":

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.frame import machine, today, write
 from configs.recipe import Recipe, load_recipe
 from pipelines.training.published import amazon_loo
 
@@ -69,17 +67,15 @@ def main() -> None:
             "cpu_seconds": round(time.process_time() - seconds, 1),
         }
         print(json.dumps({"variant": name, **found[name]}), flush=True)
-    if options.out:
-        date = datetime.now(UTC).date().isoformat()
-        result = {
-            "benchmark": "sequential_beauty-tuning",
-            "date": date,
-            "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
-            "data": source.name,
-            "judged_on": "validation items",
-            "variants": found,
-        }
-        (options.out / f"sequential_beauty-tuning-{date}.json").write_text(json.dumps(result, indent=1) + "\n")
+    result = {
+        "benchmark": "sequential_beauty-tuning",
+        "date": today(),
+        "machine": machine(),
+        "data": source.name,
+        "judged_on": "validation items",
+        "variants": found,
+    }
+    write(result, "sequential_beauty-tuning", options.out)
 
 
 if __name__ == "__main__":

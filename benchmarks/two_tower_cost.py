@@ -13,13 +13,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +27,7 @@ import torch
 from lightfm import LightFM
 from scipy import sparse
 
+from benchmarks.frame import frame, write
 from models.dataset import Dataset
 from models.neural.training import bfloat16_products
 from models.recommenders.two_tower import TwoTower, TwoTowerConfig
@@ -208,11 +205,7 @@ def main() -> None:
     ratios = {name: round(pace["ours"] / pace[name], 2) for name in LIMITS}
     floats = changed["products in float32"]["interactions_per_cpu_second"]
     result = {
-        "benchmark": "two_tower_cost",
-        "command": COMMAND,
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
-        "versions": {package: version(package) for package in ("torch", "rectools-lightfm", "numpy", "scipy")},
+        **frame("two_tower_cost", COMMAND, "torch", "rectools-lightfm", "numpy", "scipy"),
         "bfloat16_products": bfloat16_products(torch.device("cpu")),
         "seconds": round(time.monotonic() - started, 1),
         "pairs": splits["test"].pairs,
@@ -225,8 +218,7 @@ def main() -> None:
         and all(measured["ours"]["recall"] >= measured[name]["recall"] for name in LIMITS),
     }
     print(json.dumps(result, indent=1))
-    if options.out:
-        (options.out / f"two_tower_cost-{result['date']}.json").write_text(json.dumps(result, indent=1) + "\n")
+    write(result, "two_tower_cost", options.out)
 
 
 if __name__ == "__main__":

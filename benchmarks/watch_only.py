@@ -20,19 +20,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.frame import frame, write
 from configs.clock import SystemClock
 from configs.recipe import load_recipe
 from configs.settings import load_settings
@@ -80,11 +79,11 @@ def main() -> None:
         }
     data = " --data FOLDER" if options.data else ""
     result = {
-        "benchmark": f"watch_only-{options.part}",
+        **frame(
+            f"watch_only-{options.part}",
+            f".venv/bin/python benchmarks/watch_only.py {options.part}{data} --seeds {options.seeds}",
+        ),
         "simulated": options.part == "town",
-        "command": f".venv/bin/python benchmarks/watch_only.py {options.part}{data} --seeds {options.seeds}",
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
         "cpu_seconds": round(time.process_time() - started),
         "k": K,
         "seeds": options.seeds,
@@ -92,8 +91,7 @@ def main() -> None:
         "results": found,
     }
     print(json.dumps(result, indent=1))
-    if options.out:
-        (options.out / f"{result['benchmark']}-{result['date']}.json").write_text(json.dumps(result, indent=1) + "\n")
+    write(result, result["benchmark"], options.out)
 
 
 def towns(
