@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 from scipy.special import gamma
 
-from pipelines.offers.value.cycle import learn_cycle
+from pipelines.offers.value.cycle import Cycle, learn_cycle
 from pipelines.offers.value.data import DAY, Events, Visits
 from pipelines.offers.value.features import NAMES, SHOWN_NAMES
 from pipelines.offers.value.others import Others, learn_others, parts
@@ -154,45 +154,43 @@ def test_others_are_told_of_by_what_else_the_shopper_would_buy_in_the_category()
     assert lift == pytest.approx([2 * 0.3 * 0.5 / 2.0, 2 * 0.4 * 0.5 / 1.0, 0.0, 0.0])
 
 
-MOMENT = 400 * 86_400
+DAYS, MOMENT = 200, 200 * 86_400
 
 
-def cycles(people: int, shape: float) -> Events:
-    """Purchases of one category: each person's times between two are Weibull's with a mean of their own."""
+def cycle(people: int, *, others: int = 0) -> Cycle:
+    """Of a category whose shoppers come once a day and buy by cycles with a mean of their own; `others` buy there once,
+    and come again as often."""
     random = np.random.default_rng(people)
-    usual = random.uniform(5, 15, people)
-    gaps = usual[:, None] * random.weibull(shape, (people, 90)) / gamma(1 + 1 / shape)
-    days = (random.uniform(0, 20, people)[:, None] + np.cumsum(np.maximum(gaps, 0.6), axis=1)).ravel()
-    shopper = np.repeat(np.arange(people), 90)[days < 400]
-    time = (days[days < 400] * 86_400).astype(np.int64)
-    order, none = np.argsort(time, kind="stable"), np.zeros(len(time), np.int64)
-    return Events(shopper[order], none, time[order], none, {})
+    gaps = random.uniform(5, 15, people)[:, None] * random.weibull(6.0, (people, 60)) / gamma(1 + 1 / 6.0)
+    days = np.floor(random.uniform(0, 20, people)[:, None] + np.cumsum(np.maximum(gaps, 1.0), axis=1))
+    bought = np.zeros((people + others, DAYS), bool)
+    who, turn = np.nonzero(days < DAYS)
+    bought[who, days[who, turn].astype(np.int64)] = True
+    bought[people + np.arange(others), random.integers(0, DAYS, others)] = True
+    day, shopper = np.divmod(np.arange(bought.size), people + others)
+    start = day * 86_400 + shopper
+    row = np.flatnonzero(bought.T.ravel())
+    none = np.zeros(len(row), np.int64)
+    purchases = Events(shopper[row], none, start[row] + 60, row, {})
+    return learn_cycle(purchases, Visits(shopper, start, 0 * start), np.zeros(1, np.int64), 1, MOMENT)
 
 
 def test_a_sale_just_before_the_next_one_is_due_hardly_lasts_and_one_just_after_the_last_does() -> None:
-    kind = np.zeros(1, np.int64)
-    told = learn_cycle(cycles(300, 6.0), kind, 1, MOMENT)
+    told = cycle(300)
     part = np.array([0.0, 0.5, 1.0, 1.25])
     kinds, often = np.zeros(4, np.int64), np.full(4, 9.0)
     lasts = told.lasts(kinds, often, part * 10, part)
-    assert lasts[0] > 0.9 and lasts[1] == pytest.approx(0.5, abs=0.08)
-    assert lasts[2] < 0.25 and (told.lasting >= 0).all() and (told.lasting <= 1).all()
+    assert lasts[0] > 0.8 and lasts[1] == pytest.approx(0.5, abs=0.08)
+    assert lasts[2] < 0.3 and (told.lasting >= 0).all() and (told.lasting <= 1).all()
     unknown = told.lasts(kinds, often, part * told.usual[0], np.full(4, np.nan))  # the category's usual time counts
     assert unknown == pytest.approx(lasts)
 
 
 def test_where_no_purchase_would_follow_a_sale_lasts() -> None:
     kind, one = np.zeros(1, np.int64), np.ones(1)
-    told = learn_cycle(cycles(300, 6.0), kind, 1, MOMENT)
-    assert told.lasts(kind, 0 * one, one * np.nan, one * np.nan) == 1.0  # never bought there
-    bought, once = cycles(40, 6.0), np.arange(3000)
-    time = np.sort(np.random.default_rng(0).integers(0, MOMENT, 3000))
-    shopper, when = np.r_[bought.shopper, once + 40], np.r_[bought.time, time]
-    none = np.zeros(len(when), np.int64)
-    seldom = learn_cycle(Events(shopper, none, when, none, {}), kind, 1, MOMENT)
-    assert seldom.lasts(kind, one, one, one * np.nan) > 0.7
-    few = learn_cycle(cycles(2, 6.0).take(np.arange(40)), kind, 1, MOMENT)
-    assert (few.lasting == 1).all()
+    assert cycle(300).lasts(kind, 0 * one, one * np.nan, one * np.nan) == 1.0  # never bought there
+    assert cycle(40, others=1000).lasts(kind, one, 10 * one, one * np.nan) > 0.8
+    assert (cycle(1).lasting == 1).all()  # too few to say
 
 
 def test_what_lasts_not_is_lost_at_the_profit_that_is_usual_in_the_category() -> None:

@@ -3,8 +3,8 @@
 Whoever buys in a category by a cycle starts it anew with each purchase. A purchase today instead of the next one brings
 that forward by the time that was left, so that in the long run it adds (time left) / (usual time) of a purchase: a
 whole one just after the last or where none would follow, little when the next is due anyway (the mean residual life of
-a renewal process). How much of the usual time is left is counted over all purchases of the shop, by how often the
-shopper had bought in the category before and how long ago.
+a renewal process). How much of the usual time is left is counted over all visits on which nothing was bought there, by
+how often the shopper had bought in the category before and how long ago.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.offers.value.data import DAY, Events
+from pipelines.offers.value.data import DAY, Events, Visits
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -57,36 +57,52 @@ class Cycle:
         return told
 
 
-def learn_cycle(purchases: Events, category: Ints, categories: int, moment: int) -> Cycle:
-    """Count it over all purchases.
+def learn_cycle(purchases: Events, visits: Visits, category: Ints, categories: int, moment: int) -> Cycle:
+    """Count it over visits on which nothing was bought in a category in which the shopper had bought before.
 
     Args:
-        purchases: of the shop. category: of each item. categories: how many there are.
-        moment: up to when they are known; of whom less than a usual time is seen after a case, it is left out.
+        purchases, visits: of the shop. category: of each item. categories: how many there are.
+        moment: up to when they are known; a visit after which less than a usual time is seen is left out.
     """
     kind = category[purchases.item]
-    order = np.lexsort((purchases.time, kind, purchases.shopper))
-    pair = purchases.shopper[order] * categories + kind[order]
-    time = (moment - purchases.time[order]) / -DAY  # days, the moment is 0
-    again = np.r_[False, (pair[1:] == pair[:-1]) & (np.diff(time) < 0.5)]  # of one visit it is one purchase
-    pair, time = pair[~again], time[~again]
-    follows = np.r_[pair[1:] == pair[:-1], False] if len(pair) else np.zeros(0, bool)
-    gap = np.where(follows, np.r_[time[1:], 0.0] - time, np.inf) if len(pair) else np.zeros(0)
+    order = np.lexsort((purchases.visit, kind, purchases.shopper))
+    pair, visit = purchases.shopper[order] * categories + kind[order], purchases.visit[order]
+    again = np.r_[False, (pair[1:] == pair[:-1]) & (visit[1:] == visit[:-1])][: len(pair)]  # of one visit it is one
+    pair, visit = pair[~again], visit[~again]
+    time = (visits.start[visit] - moment) / DAY
+    follows = np.r_[pair[1:] == pair[:-1], False][: len(pair)]
+    until = np.where(follows, np.r_[time[1:], 0.0][: len(pair)], np.inf)
     usual = np.full(categories, np.nan)
     for one in np.unique(pair[follows] % categories):
-        usual[one] = np.median(gap[follows & (pair % categories == one)])
-    start = np.flatnonzero(np.r_[True, pair[1:] != pair[:-1]]) if len(pair) else np.zeros(0, np.int64)
+        usual[one] = np.median((until - time)[follows & (pair % categories == one)])
+    start = np.flatnonzero(np.r_[True, pair[1:] != pair[:-1]][: len(pair)])
     first = np.repeat(start, np.diff(np.r_[start, len(pair)]))
     times = np.arange(len(pair)) - first + 1
     mean = (time - time[first]) / np.maximum(times - 1, 1)
     length = np.where(times >= _OWN_FROM, np.maximum(mean, 1.0), usual[pair % categories])
-    lasting = np.ones((len(_TIMES), len(_STEPS)))
-    row = np.searchsorted(_TIMES, times, "right") - 1
-    for column, step in enumerate(_STEPS):
-        seen = (gap > step * length) & (time + (step + 1.0) * length <= 0.0)
-        left = np.minimum(gap[seen] / length[seen] - step, 1.0)
-        count = np.bincount(row[seen], minlength=len(_TIMES))
-        total = np.bincount(row[seen], weights=left, minlength=len(_TIMES))
-        anybody = total.sum() / count.sum() if count.sum() >= _FEWEST else 1.0
-        lasting[:, column] = np.where(count >= _FEWEST, total / np.maximum(count, 1), anybody)
-    return Cycle(lasting, usual)
+    bought, at = _between(visits, moment, pair // categories, time, until)
+    seen = at + length[bought] <= 0.0
+    bought, at = bought[seen], at[seen]
+    left = np.minimum((until[bought] - at) / length[bought], 1.0)
+    column = np.rint(np.minimum((at - time[bought]) / length[bought], _STEPS[-1]) / _STEPS[1]).astype(np.int64)
+    row = np.searchsorted(_TIMES, times[bought], "right") - 1
+    shape = len(_TIMES), len(_STEPS)
+    cell = np.ravel_multi_index((row, column), shape)
+    count, total = (np.bincount(cell, weights, np.prod(shape)).reshape(shape) for weights in (None, left))
+    every = count.sum(axis=0)
+    anybody = np.where(every >= _FEWEST, total.sum(axis=0) / np.maximum(every, 1), 1.0)
+    return Cycle(np.where(count >= _FEWEST, total / np.maximum(count, 1), anybody), usual)
+
+
+def _between(visits: Visits, moment: int, shopper: Ints, after: Floats, before: Floats) -> tuple[Ints, Floats]:
+    """Visits of shoppers between two moments, both left out: which pair of moments, and when; days from `moment`."""
+    order = np.lexsort((visits.start, visits.shopper))
+    when = (visits.start[order] - moment) / DAY
+    span = float(when.max(initial=0.0) - when.min(initial=0.0)) + 1.0
+    key = visits.shopper[order] * span + (when - when.min(initial=0.0))
+    low = np.searchsorted(key, shopper * span + (after - when.min(initial=0.0)), "right")
+    high = np.searchsorted(key, shopper * span + np.minimum(before - when.min(initial=0.0), span - 0.5), "left")
+    sizes = np.maximum(high - low, 0)
+    which = np.repeat(np.arange(len(shopper)), sizes)
+    at = low[which] + np.arange(len(which)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return which, when[at]

@@ -136,7 +136,7 @@ def fit_value(data: ValueData, *, seed: int) -> ValueModel | None:
         calibration=calibration,
         trust=0.0 if calibration is None else trust,
         others=Others(),
-        cycle=learn_cycle(data.purchases, data.category, data.categories, data.moment),
+        cycle=learn_cycle(data.purchases, data.visits, data.category, data.categories, data.moment),
         placements=shown.shown[:, _PLACED].mean(axis=0).astype(np.float64),
     )
     return found if drawn is None else replace(found, others=_learned(found, drawn))
