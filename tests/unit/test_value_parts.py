@@ -157,7 +157,7 @@ def test_others_are_told_of_by_what_else_the_shopper_would_buy_in_the_category()
 DAYS, MOMENT = 200, 200 * 86_400
 
 
-def cycle(people: int, *, others: int = 0) -> Cycle:
+def cycle(people: int, *, others: int = 0, unprompted: bool = True) -> Cycle:
     """Of a category whose shoppers come once a day and buy by cycles with a mean of their own; `others` buy there once,
     and come again as often."""
     random = np.random.default_rng(people)
@@ -172,7 +172,9 @@ def cycle(people: int, *, others: int = 0) -> Cycle:
     row = np.flatnonzero(bought.T.ravel())
     none = np.zeros(len(row), np.int64)
     purchases = Events(shopper[row], none, start[row] + 60, row, {})
-    return learn_cycle(purchases, Visits(shopper, start, 0 * start), np.zeros(1, np.int64), 1, MOMENT)
+    return learn_cycle(
+        purchases, np.full(len(row), unprompted), Visits(shopper, start, 0 * start), np.zeros(1, np.int64), 1, MOMENT
+    )
 
 
 def test_a_sale_just_before_the_next_one_is_due_hardly_lasts_and_one_just_after_the_last_does() -> None:
@@ -191,6 +193,7 @@ def test_where_no_purchase_would_follow_a_sale_lasts() -> None:
     assert cycle(300).lasts(kind, 0 * one, one * np.nan, one * np.nan) == 1.0  # never bought there
     assert cycle(40, others=1000).lasts(kind, one, 10 * one, one * np.nan) > 0.8
     assert (cycle(1).lasting == 1).all()  # too few to say
+    assert (cycle(300, unprompted=False).lasting == 1).all()  # screens sold it
 
 
 def test_what_lasts_not_is_lost_at_the_profit_that_is_usual_in_the_category() -> None:

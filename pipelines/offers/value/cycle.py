@@ -18,6 +18,7 @@ from pipelines.offers.value.data import DAY, Events, Visits
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 _STEPS = np.linspace(0.0, 2.0, 9)  # parts of the usual time
 _TIMES = np.array([1, 2, 3, 5, 9])  # purchases so far; the last: as many or more
@@ -43,12 +44,12 @@ class Cycle:
 
         Args:
             category: of each item.
-            times: how often the shopper bought there.
+            times: how often the shopper bought there unprompted; who never did loses no sale of a habit.
             days: since the last time; NaN: never.
             due: the same in units of the shopper's mean time between two; NaN: not known.
         """
         part = np.where((times >= _OWN_FROM) & ~np.isnan(due), due, days / self.usual[category])
-        known = ~np.isnan(part)
+        known = ~np.isnan(part) & (times > 0)
         row = np.maximum(np.searchsorted(_TIMES, times[known], "right") - 1, 0)
         at = np.clip(part[known], _STEPS[0], _STEPS[-1]) / _STEPS[1]
         low = np.minimum(at.astype(np.int64), len(_STEPS) - 2)
@@ -57,17 +58,22 @@ class Cycle:
         return told
 
 
-def learn_cycle(purchases: Events, visits: Visits, category: Ints, categories: int, moment: int) -> Cycle:
+def learn_cycle(
+    purchases: Events, unprompted: Mask, visits: Visits, category: Ints, categories: int, moment: int
+) -> Cycle:
     """Count it over visits on which nothing was bought in a category in which the shopper had bought before.
 
     Args:
-        purchases, visits: of the shop. category: of each item. categories: how many there are.
+        purchases, visits: of the shop.
+        unprompted: which purchases no screen suggested: only they tell of a habit, while every one starts it anew.
+        category: of each item. categories: how many there are.
         moment: up to when they are known; a visit after which less than a usual time is seen is left out.
     """
     kind = category[purchases.item]
     order = np.lexsort((purchases.visit, kind, purchases.shopper))
-    pair, visit = purchases.shopper[order] * categories + kind[order], purchases.visit[order]
+    pair, visit, own = purchases.shopper[order] * categories + kind[order], purchases.visit[order], unprompted[order]
     again = np.r_[False, (pair[1:] == pair[:-1]) & (visit[1:] == visit[:-1])][: len(pair)]  # of one visit it is one
+    own = np.maximum.reduceat(own, np.flatnonzero(~again)) if len(own) else own
     pair, visit = pair[~again], visit[~again]
     time = (visits.start[visit] - moment) / DAY
     follows = np.r_[pair[1:] == pair[:-1], False][: len(pair)]
@@ -76,12 +82,18 @@ def learn_cycle(purchases: Events, visits: Visits, category: Ints, categories: i
     for one in np.unique(pair[follows] % categories):
         usual[one] = np.median((until - time)[follows & (pair % categories == one)])
     start = np.flatnonzero(np.r_[True, pair[1:] != pair[:-1]][: len(pair)])
-    first = np.repeat(start, np.diff(np.r_[start, len(pair)]))
-    times = np.arange(len(pair)) - first + 1
-    mean = (time - time[first]) / np.maximum(times - 1, 1)
+    sizes = np.diff(np.r_[start, len(pair)])
+    so_far = np.cumsum(own)
+    times: Ints = so_far - np.repeat((so_far - own)[start], sizes)
+    here = np.arange(len(pair))
+    latest = np.maximum.accumulate(np.where(own, here, -1))  # where there is one of the pair's own
+    earliest = np.searchsorted(so_far, so_far - times + 1)
+    mean = np.where(
+        times > 1, (time[latest] - time[np.minimum(earliest, len(pair) - 1)]) / np.maximum(times - 1, 1), 0.0
+    )
     length = np.where(times >= _OWN_FROM, np.maximum(mean, 1.0), usual[pair % categories])
     bought, at = _between(visits, moment, pair // categories, time, until)
-    seen = at + length[bought] <= 0.0
+    seen = (at + length[bought] <= 0.0) & (times[bought] > 0)
     bought, at = bought[seen], at[seen]
     left = np.minimum((until[bought] - at) / length[bought], 1.0)
     column = np.rint(np.minimum((at - time[bought]) / length[bought], _STEPS[-1]) / _STEPS[1]).astype(np.int64)

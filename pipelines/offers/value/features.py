@@ -277,9 +277,14 @@ def unprompted(data: ValueData) -> Events:
     What is bought because a screen showed it tells nothing of habits, and little of what is chosen among all goods: who
     counts it believes ever more in what it shows.
     """
+    return data.purchases.take(np.flatnonzero(chosen(data)))
+
+
+def chosen(data: ValueData) -> npt.NDArray[np.bool_]:
+    """Which purchases were of what was not shown on their visit."""
     goods, shown, bought = len(data.item_ids), data.showings, data.purchases
     seen = np.unique(shown.visit * goods + shown.item)
-    return bought.take(np.flatnonzero(~np.isin(bought.visit * goods + bought.item, seen)))
+    return np.asarray(~np.isin(bought.visit * goods + bought.item, seen))
 
 
 def _repeated(shopper: Ints, kind: Ints, item: Ints) -> Floats:

@@ -18,7 +18,7 @@ from models.estimators.calibration import Calibration
 from pipelines.offers.value.cycle import Cycle, learn_cycle
 from pipelines.offers.value.data import ValueData
 from pipelines.offers.value.examples import Drawn, Shown, examples
-from pipelines.offers.value.features import NAMES, SHOWN_NAMES, Asked, Known
+from pipelines.offers.value.features import NAMES, SHOWN_NAMES, Asked, Known, chosen
 from pipelines.offers.value.others import Others, learn_others, parts
 from pipelines.offers.value.response import Response
 from pipelines.offers.value.taste import Taste
@@ -136,7 +136,7 @@ def fit_value(data: ValueData, *, seed: int) -> ValueModel | None:
         calibration=calibration,
         trust=0.0 if calibration is None else trust,
         others=Others(),
-        cycle=learn_cycle(data.purchases, data.visits, data.category, data.categories, data.moment),
+        cycle=learn_cycle(data.purchases, chosen(data), data.visits, data.category, data.categories, data.moment),
         placements=shown.shown[:, _PLACED].mean(axis=0).astype(np.float64),
     )
     return found if drawn is None else replace(found, others=_learned(found, drawn))
