@@ -228,5 +228,8 @@ def test_what_was_bought_because_it_was_shown_is_no_habit_but_fills_the_need(
     )
     for name in ("own_item", "own_category"):
         assert np.expm1(plain[name]) - np.expm1(prompted[name]) == pytest.approx(1, abs=1e-3)
+    assert np.expm1(prompted["prompted_item"]) == pytest.approx(1, abs=1e-3) and plain["prompted_item"] == 0
+    for name in ("prompted_category", "shown_category"):
+        assert np.expm1(prompted[name]) - np.expm1(plain[name]) == pytest.approx(1, abs=1e-3)
     for name in ("item_days", "category_days", "visits"):
         assert plain[name] == prompted[name]

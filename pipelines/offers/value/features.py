@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.offers.value.data import DAY, Events, ValueData
+from pipelines.offers.value.data import DAY, ValueData
 from pipelines.offers.value.past import Past
 from pipelines.offers.value.shelves import Shelves
 from pipelines.offers.value.taste import Choices, Taste, fit_taste
@@ -24,7 +24,7 @@ NAMES = (
     "category_due", "item_rate", "item_rate_near", "item_trend_near", "category_rate_all", "taste", "taste_share",
     "interest", "watched", "dear", "thrift", "dear_to_the_thrifty", "on_offer_share", "display", "visits",
     "visit_days", "lines", "age_days", "taste_all", "redeem", "category_near", "loyalty",
-    "taste_words", "taste_price", "place",
+    "taste_words", "taste_price", "prompted_item", "prompted_category", "shown_category", "place",
 )  # fmt: skip
 SHOWN_NAMES = ("showings", "screens", "position", "entrance", "aisle", "checkout", "phone", "cut")
 _LONG, _RECENT, _SHOWINGS = 56, 14, 14
@@ -56,7 +56,9 @@ class Known:
     def __init__(self, data: ValueData) -> None:
         self.data = data
         goods = len(data.item_ids)
-        every, bought = data.purchases, unprompted(data)
+        every = data.purchases
+        alone = chosen(data)
+        bought, prompted = every.take(np.flatnonzero(alone)), every.take(np.flatnonzero(~alone))
         self._chosen = bought
         self._goods, self._kinds = goods, data.categories
         self.places = int(data.home.max(initial=-1)) + 2  # the last: of those without a home
@@ -86,6 +88,9 @@ class Known:
         shown = data.showings
         self._shown = Past(shown.shopper * goods + shown.item, shown.time)
         self._screens = Past(shown.shopper, shown.time)
+        self._kinds_shown = Past(shown.shopper * self._kinds + data.category[shown.item], shown.time)
+        self._prompted = Past(prompted.shopper * goods + prompted.item, prompted.time)
+        self._kinds_prompted = Past(prompted.shopper * self._kinds + data.category[prompted.item], prompted.time)
         seen = data.interests
         words = data.tags.shape[1]
         self._words = words
@@ -219,6 +224,9 @@ class Known:
             (self._again_bought.count(who, time) + 2.0) / (lines + 10.0),
             base - taste.item[item],
             taste.own[who, -1] * dear,
+            np.log1p(self._prompted.count(pair, time)),
+            np.log1p(self._kinds_prompted.count(own, time)),
+            np.log1p(self._kinds_shown.count(own, time, since=long)),
             near,
         )
         return np.concatenate([np.stack(columns, axis=1), each[:, self.words].toarray()], axis=1).astype(np.float32)
@@ -271,17 +279,12 @@ class _Displays:
         return np.minimum(1.0, self._starts.count(key, time + 1) - self._ends.count(key, time + 1))
 
 
-def unprompted(data: ValueData) -> Events:
-    """Purchases of what was not shown on their visit: they tell what shoppers want of themselves.
+def chosen(data: ValueData) -> npt.NDArray[np.bool_]:
+    """Which purchases were of what was not shown on their visit: they tell what shoppers want of themselves.
 
     What is bought because a screen showed it tells nothing of habits, and little of what is chosen among all goods: who
     counts it believes ever more in what it shows.
     """
-    return data.purchases.take(np.flatnonzero(chosen(data)))
-
-
-def chosen(data: ValueData) -> npt.NDArray[np.bool_]:
-    """Which purchases were of what was not shown on their visit."""
     goods, shown, bought = len(data.item_ids), data.showings, data.purchases
     seen = np.unique(shown.visit * goods + shown.item)
     return np.asarray(~np.isin(bought.visit * goods + bought.item, seen))

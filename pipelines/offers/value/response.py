@@ -32,7 +32,9 @@ _NUMBERS = {
     "o taste_share": (0.0, 0.3), "o own_item": (0.0, 0.5), "o thrift": (0.0, 0.2),
     "o loyalty": (0.0, 3.0),
 }  # fmt: skip
+# What came of showing the shopper such goods before; further how an item is shown.
 _HOW = {
+    "prompted_item": (0.5, 0.5), "prompted_category": (0.3, 0.5), "shown_category": (-0.1, 0.3),
     "showings": (-0.3, 0.3), "position": (-0.3, 0.3),
     "entrance": (0.0, 0.3), "aisle": (0.0, 0.3), "checkout": (0.0, 0.3), "phone": (0.0, 0.3),
 }  # fmt: skip
@@ -148,6 +150,7 @@ class Response:
             "o loyalty": own * loyalty,
         }
         how = {name: shown[:, place].astype(np.float64) for name, place in _SHOWN_AT.items()}
+        how |= {name: told[:, _AT[name]] for name in ("prompted_item", "prompted_category", "shown_category")}
         how["position"] = np.log(np.maximum(how["position"], 1.0))
         discount = {"cut": how["cut"], "cut thrift": how["cut"] * np.maximum(0.0, thrift + 1.0)}
         place, fond = told[:, _AT["place"]].astype(np.int64), sparse.csr_matrix(told[:, len(NAMES) :])
