@@ -27,6 +27,7 @@ Floats = npt.NDArray[np.float64]
 _NUMBERS = {
     "f": (-3.5, 2.0), "f taste": (1.0, 0.3), "f category_near": (0.0, 0.5), "f interest": (0.0, 1.0),
     "f thrift": (0.0, 0.2), "f loyalty": (0.0, 3.0), "f taste loyalty": (0.0, 1.5), "f display": (0.4, 0.3),
+    "f category_rate": (0.0, 0.3), "o category_rate": (0.0, 0.3), "f category_rate_all": (0.0, 0.3),
     "f taste_words": (0.0, 0.3), "f taste_price": (0.0, 0.3),
     "o": (-1.0, 2.0), "o unshown": (0.7, 0.3), "o taste": (0.0, 0.3), "o category_due": (0.0, 0.5),
     "o taste_share": (0.0, 0.3), "o own_item": (0.0, 0.5), "o thrift": (0.0, 0.2),
@@ -147,6 +148,9 @@ class Response:
             **{f"o {name}": own * told[:, _AT[name]] for name in ("taste", "taste_share", "own_item")},
             "o category_due": own * np.where(np.isnan(due), 1.0, np.clip(due, 0.0, 3.0)),
             "o thrift": own * thrift,
+            "f category_rate": foreign * told[:, _AT["category_rate"]],
+            "o category_rate": own * told[:, _AT["category_rate"]],
+            "f category_rate_all": foreign * told[:, _AT["category_rate_all"]],
             "o loyalty": own * loyalty,
         }
         how = {name: shown[:, place].astype(np.float64) for name, place in _SHOWN_AT.items()}
