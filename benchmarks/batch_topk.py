@@ -21,7 +21,7 @@ import torch
 
 from benchmarks.frame import frame, write
 from models.neural.topk import ProductIndex
-from models.neural.training import bfloat16_products
+from models.torch_training import bfloat16_products
 
 SHOPPERS, ITEMS, WIDTH, K, ROUNDS, CHECKED = 1024, 100_000, 64, 100, 5, 256
 GOAL = 4.0

@@ -29,8 +29,8 @@ from scipy import sparse
 
 from benchmarks.frame import frame, write
 from models.dataset import Dataset
-from models.neural.training import bfloat16_products
 from models.recommenders.two_tower import TwoTower, TwoTowerConfig
+from models.torch_training import bfloat16_products
 from pipelines.signals.sources.complete_journey import learning_tables
 
 COMMAND = ".venv/bin/python benchmarks/two_tower_cost.py --out benchmarks/results"

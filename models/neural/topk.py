@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 
 from models.dataset import FloatArray, IntArray
-from models.neural.training import bfloat16_products
 from models.ranking import top_k
+from models.torch_training import bfloat16_products
 
 Float32Array = npt.NDArray[np.float32]
 _Pairs = tuple[torch.Tensor, torch.Tensor]  # rows and columns

@@ -21,7 +21,7 @@ from scipy import sparse
 from models.base import RecommenderConfig
 from models.neural.rows import Bags, RowAdagrad, Touched, gathered, ranges
 from models.neural.softmax import Gradients, Targets, shared_softmax
-from models.neural.training import Group, batches, bfloat16_products
+from models.torch_training import Group, batches, bfloat16_products
 
 
 class TrainingConfig(RecommenderConfig):

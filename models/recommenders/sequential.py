@@ -17,11 +17,11 @@ import torch
 from pydantic import Field, model_validator
 
 from configs.errors import FacingsError
+from models import torch_training as training
 from models.artifact import Arrays
 from models.base import Capabilities, Events, Recommender, RecommenderConfig
 from models.content.vocabulary import Vocabulary
 from models.dataset import Dataset, FloatArray, IntArray
-from models.neural import training
 from models.neural.sequence_network import SequenceNetwork, sampled_softmax, visible_places
 from models.neural.sequences import GAPS, PackedRows, Sequences, gap_buckets, newest, pack, sequences_of
 from models.purchases.history import bought_by

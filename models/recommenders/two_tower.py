@@ -23,11 +23,11 @@ from models.content.title_words import hashed_words
 from models.content.vocabulary import Vocabulary
 from models.dataset import BoolArray, Dataset, FloatArray, IntArray
 from models.neural.topk import ProductIndex
-from models.neural.training import choose_device, training_group
 from models.neural.two_tower import Purchases, Towers, TrainingConfig
 from models.purchases.best_sellers import best_sellers, recent_popularity
 from models.ranking import top_k
 from models.reasons import Reason
+from models.torch_training import choose_device, training_group
 
 Float32Array = npt.NDArray[np.float32]
 # With so many items, and so many for each result, the best are found without a list of all scores.
