@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -20,7 +21,9 @@ from configs.settings import Settings
 from models.reasons import Reason
 from pipelines import snapshot
 from pipelines.forget import forget
+from pipelines.offers.fold import FoldIn
 from pipelines.offers.view import open_view
+from pipelines.packed import Ranked
 from pipelines.signals.live.states import LiveFollower, LiveStates
 from serving.live import Live
 from state.engine import open_engine
@@ -197,16 +200,31 @@ def test_a_server_with_little_memory_reads_the_others_from_the_disk(tmp_path: Pa
         until(lambda found: found["held"] == 1, lambda: {"held": metric(client, "facings_live_shoppers")})
 
 
-def test_a_slate_that_may_not_wait_is_the_stored_one_and_a_later_one_counts_the_events(tmp_path: Path) -> None:
+def test_a_slate_that_may_not_wait_is_the_stored_one_and_a_later_one_counts_the_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = shop_with(tmp_path, "personal_frequency").model_copy(update={"live_deadline_ms": 0.0})
+    may_go, compute = threading.Event(), FoldIn.candidates
 
+    def slow(self: FoldIn, *told: Any) -> Ranked | None:
+        may_go.wait(60)
+        return compute(self, *told)
+
+    monkeypatch.setattr(FoldIn, "candidates", slow)
     with served(settings) as base, httpx.Client(base_url=base, timeout=60) as client:
         before, stored = metric(client, LATE), slate(client, "shopper-12")
         others = [event(f"shopper-{number}", SNACKS[0], "view") for number in range(20, 26)]  # too many to look ahead
         post(client, event("shopper-12", named(stored)[0], "purchase"), *others)
-        given = []
-        until(lambda found: found["live"], lambda: given.append(slate(client, "shopper-12")) or given[-1])  # type: ignore[func-returns-value]
-        assert metric(client, LATE) > before
+        given: list[dict[str, Any]] = []
+
+        def ask() -> dict[str, Any]:
+            given.append(slate(client, "shopper-12"))
+            return {**given[-1], "late": metric(client, LATE) > before}
+
+        until(lambda found: found["late"], ask)
+        assert not any(found["live"] for found in given)
+        may_go.set()
+        until(lambda found: found["live"], ask)
         waited = [named(found) for found in given if not found["live"]]
         bought = named(stored)[0]  # what they just bought goes at once, whatever the model says
         assert all(items == named(stored) or bought not in items for items in waited)
