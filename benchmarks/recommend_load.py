@@ -4,8 +4,9 @@ Run it: .venv/bin/python benchmarks/recommend_load.py --out benchmarks/results
 It makes a shop of 100,000 items at random in a temporary home, with stock, offers, costs and slates that carry odds,
 and starts `facings serve` with one worker. The client keeps to one core and the server to the other. A closed loop over
 CONNECTIONS connections measures requests a second; an open loop at RATE requests a second measures latency from the
-moment each request was due. Then Feast's feature server answers from the same home's online store, through the same
-client: one shopper's features a request (the service `shopper`), and that shopper's features of as many candidates as a
+moment each request was due: first with questions that the server does not remember, then with a thousand that it does.
+Then Feast's feature server answers from the same home's online store, through the same client: one shopper's features a
+request (the service `shopper`), and that shopper's features of as many candidates as a
 slate is chosen from (`shopper_item`).
 """
 
@@ -40,6 +41,7 @@ from configs.settings import Settings, load_settings
 COMMAND = ".venv/bin/python benchmarks/recommend_load.py --out benchmarks/results"
 ITEMS, SHOPPERS, STORES, PURCHASES, OFFERS = 100_000, 10_000, 20, 100_000, 5_000
 CANDIDATES, COUNT, CONNECTIONS = 100, 10, 32
+ASKED_AGAIN = 1_000
 RATE, SECONDS, WARM_SECONDS = 500.0, 20.0, 15.0  # beside the server Feast is imported for its live features
 GOAL = {"requests_per_second": 1_500, "p99_ms_at_500": 10, "times_feast": 5}
 
@@ -265,6 +267,11 @@ def facings_request(number: int) -> bytes:
     return request_of("/v1/placements/entrance:recommend", body)
 
 
+def asked_again_request(number: int) -> bytes:
+    """The same of few shoppers, so that most questions were asked before within the time of a draw."""
+    return facings_request(number % ASKED_AGAIN)
+
+
 def feast_request(number: int) -> bytes:
     """One shopper's features, as the recommenders read them."""
     who = f"shopper-{number * 7_919 % SHOPPERS}"
@@ -304,6 +311,9 @@ def main() -> None:
         command = [sys.executable, "-m", "cli.main", "serve", "--port", str(port)]
         with process(command, home, port, "/health/ready"):
             answered, at, taken = measure(port, facings_request, arguments.seconds)
+            uvloop.run(closed_loop(port, asked_again_request, 3))
+            again = uvloop.run(closed_loop(port, asked_again_request, arguments.seconds))
+            again_taken = uvloop.run(open_loop(port, asked_again_request, arguments.seconds, RATE))
         result: dict[str, Any] = {
             **frame(
                 "recommend_load",
@@ -329,6 +339,13 @@ def main() -> None:
                 "p99_ms": round(float(np.percentile(taken, 99)) * 1e3, 2),
                 "max_ms": round(max(taken) * 1e3, 2),
                 "n": len(taken),
+            },
+            "asked_again": {
+                "questions": ASKED_AGAIN,
+                "requests_per_second": round(again),
+                "at": RATE,
+                "p50_ms": round(float(np.percentile(again_taken, 50)) * 1e3, 2),
+                "p99_ms": round(float(np.percentile(again_taken, 99)) * 1e3, 2),
             },
             "goal": GOAL,
         }
