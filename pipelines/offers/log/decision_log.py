@@ -30,7 +30,7 @@ _GATHER_SECONDS = 0.05
 _BATCH = 256
 # Rows of a transaction, and the pause after it: on one core requests wait for what writes, so it writes a little at a
 # time. Where much waits it writes all at once, so that it keeps up.
-_AT_ONCE, _PAUSE_SECONDS, _MUCH = 8, 0.001, 1_000
+_AT_ONCE, _PAUSE_SECONDS, _MUCH = 6, 0.001, 1_000
 _CAPACITY = 20_000
 _MOST_KNOWN = 50_000
 _PRUNE_EVERY = timedelta(hours=1)
