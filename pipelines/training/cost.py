@@ -1,7 +1,8 @@
 """What it costs to ask a model, in ratios: candidates and a yardstick are timed in turn on the same machine.
 
-Absolute times of a busy machine say little; the process's own seconds of work (other processes' are not in them), the
-least of several, taken in turn, and divided by what a fixed piece of arithmetic took meanwhile, say how models compare.
+Absolute times of a busy machine say little; a model's own seconds (at work or asleep, but not while others had its
+core), the least of several, taken in turn, and divided by what a fixed piece of arithmetic took meanwhile, say how
+models compare.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from pipelines.training.evaluate import Test
 
 REPEATS = 5
 _YARDSTICKS = 8  # runs of the yardstick in a turn: it is short, and everything is divided by it
+_SCHEDULED = Path("/proc/thread-self/schedstat")  # nanoseconds at work, nanoseconds ready but not at work, turns
 _SECONDS = 3.0  # no further repetition is begun after so long
 _SHOPPERS, _FOLDED, _EVENTS = 32, 4, 5
 _NUMBERS, _LEAST, _MOST = 64, 10_000, 200_000  # of the yardstick: numbers of an item, and how many items
 
 
 class Cost(BaseModel):
-    """Seconds of work, each the least of several; `yardstick` was timed in between."""
+    """Own seconds (see `own_seconds`), each the least of several; `yardstick` was timed in between."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,12 +40,21 @@ class Cost(BaseModel):
     )
 
 
+def own_seconds() -> float:
+    """A clock of this thread that stands still while it could run and others have the core, where the system tells."""
+    try:
+        waited = int(_SCHEDULED.read_bytes().split()[1])
+    except (OSError, IndexError, ValueError):
+        waited = 0
+    return time.perf_counter() - waited * 1e-9
+
+
 def measure_costs(
     models: Mapping[str, Recommender],
     test: Test,
     *,
     folders: Mapping[str, Path] | None = None,
-    clock: Callable[[], float] = time.process_time,
+    clock: Callable[[], float] = own_seconds,
     yardstick: Callable[[], object] | None = None,
 ) -> dict[str, Cost]:
     """Time models in turn.
@@ -52,7 +63,7 @@ def measure_costs(
         models: by label; one that fails when it is asked is left out.
         test: whom to ask for.
         folders: where the artifacts lie, by label; loading is timed where one is given.
-        clock: tells seconds of work.
+        clock: tells seconds.
         yardstick: a piece of work to divide by; by default, scoring a catalogue of the test's size.
     """
     asked = test.shoppers[:: max(1, len(test.shoppers) // _SHOPPERS)][:_SHOPPERS]

@@ -5,9 +5,14 @@ benchmarks/gate.py does the same on several towns, with 200 comparisons of like 
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
+from models.recommenders.personal_frequency import PersonalFrequency, PersonalFrequencyConfig
+from pipelines.training.cost import measure_costs
 from pipelines.training.gate import Kind
 from pipelines.training.portrait import QUANTILES, drift
 from tests.proving_ground import BAD, Bench, like_with_like, make_town
@@ -33,6 +38,20 @@ def test_a_planted_bad_challenger_is_refused_for_what_is_wrong_with_it(bench: Be
     decision = bench.judge(make(bench))
     assert not decision.passed
     assert set(reasons.split(", ")) <= set(decision.refusals), decision.refusals
+
+
+class Asleep(PersonalFrequency):
+    """Waits before it answers, as one would that asks something far away."""
+
+    def _score(self, shopper_rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        time.sleep(0.05)
+        return super()._score(shopper_rows)
+
+
+def test_a_challenger_that_waits_costs_its_waiting(bench: Bench) -> None:
+    model = Asleep(PersonalFrequencyConfig(decay_days=25.0)).fit(bench.town.dataset)
+    asked = len(bench.test.shoppers[:: max(1, len(bench.test.shoppers) // 32)][:32])
+    assert measure_costs({"asleep": model}, bench.test)["asleep"].batch * asked >= 0.045
 
 
 def test_a_refresh_of_the_same_passes_and_one_whose_scores_have_another_shape_does_not(bench: Bench) -> None:
