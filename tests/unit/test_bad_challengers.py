@@ -44,14 +44,14 @@ class Asleep(PersonalFrequency):
     """Waits before it answers, as one would that asks something far away."""
 
     def _score(self, shopper_rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        time.sleep(0.05)
+        time.sleep(0.3)
         return super()._score(shopper_rows)
 
 
 def test_a_challenger_that_waits_costs_its_waiting(bench: Bench) -> None:
     model = Asleep(PersonalFrequencyConfig(decay_days=25.0)).fit(bench.town.dataset)
     asked = len(bench.test.shoppers[:: max(1, len(bench.test.shoppers) // 32)][:32])
-    assert measure_costs({"asleep": model}, bench.test)["asleep"].batch * asked >= 0.045
+    assert measure_costs({"asleep": model}, bench.test)["asleep"].batch * asked >= 0.27
 
 
 def test_a_refresh_of_the_same_passes_and_one_whose_scores_have_another_shape_does_not(bench: Bench) -> None:
