@@ -24,7 +24,7 @@ class PolicySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     exploration: float = Field(
-        0.05, ge=0.05, le=1, description="chance that a slot is drawn from all that may be shown, each alike"
+        0.05, ge=0.05, le=1, description="chance that a slot is drawn from what may be shown, not given to the best"
     )
     seed_minutes: float = Field(
         10.0, gt=0, description="for so long the same question draws the same, so that a screen does not flicker"

@@ -1,20 +1,33 @@
 """Exploration: what each slot draws, always the same for the same question within a while.
 
-Slot by slot, with the probability of `PolicySettings.exploration` an item is drawn from all that may be shown there,
-each alike; so whatever may be shown is shown now and then, and the log tells with which probability: what off-policy
-estimates divide by.
+Slot by slot, with the probability of `PolicySettings.exploration` the slot does not go to the best: a part of these
+draws takes any that may be shown there, each alike, so that whatever may be shown is shown now and then; the others
+lean to contenders, by their rank behind the best. The log tells with which probability: what off-policy estimates
+divide by.
+
+By rank, not by worth: ranks have no unit, so that levels and goods without odds mix, and a worth that is far off does
+not draw everything. An estimate's place is off by a factor rather than by a number of places, hence ever wider steps:
+half of the leaning draws fall within the next `reach` places, a quarter beyond three times as many.
 """
 
 from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+Ranks = TypeVar("Ranks", float, npt.NDArray[np.float64])
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BYTES = 16
+EVEN = 0.2
+"""The part of the draws, of exploration as of a new maker's items, in which each is alike."""
+REACH = 2
+"""How far leaning draws reach behind the best, in lengths of the slate."""
+SHARED = 0.5
+"""The part of the leaning draws, at most, that are new makers' by right: of what is new least is known."""
 NO_SEED = "0" * 2 * _BYTES
 """For a decision of which nobody wants other draws another time."""
 
@@ -39,3 +52,17 @@ def draws(seed: str, slots: int) -> npt.NDArray[np.float64]:
     raw = hashlib.shake_128(bytes.fromhex(seed)).digest(16 * slots)
     whole = np.frombuffer(raw, "<u8").reshape(slots, 2) >> np.uint64(11)  # 53 bits, as many as a float holds
     return whole.astype(np.float64) * 2.0**-53
+
+
+def leaning(rank: Ranks, others: int, reach: int) -> Ranks:
+    """The probability of a leaning draw to take the one of this rank, from 0, of `others`; they sum to one.
+
+    It falls as the square of the rank does once that is beyond `reach`.
+    """
+    return reach * (others + reach) / others / ((rank + reach) * (rank + reach + 1.0))
+
+
+def leans_to(uniform: float, others: int, reach: int) -> int:
+    """The rank that a leaning draw takes, given a uniform number of [0, 1): the inverse of the sum of `leaning`."""
+    beyond = 1.0 - uniform * others / (others + reach)
+    return min(int(reach / beyond) - reach, others - 1)

@@ -28,7 +28,7 @@ _NONE = np.zeros(0, np.int32)
 _NO_POOL = Pool(
     _NONE,
     np.zeros(0, np.int64),
-    Goods(np.zeros(0, np.int64), np.zeros(0), _NONE, _NONE, np.zeros((3, 0), np.int32), np.zeros(0)),
+    Goods(np.zeros(0, np.int64), np.zeros(0), _NONE, _NONE, np.zeros((3, 0), np.int32)),
     (),
     np.zeros(0, np.int64),
 )

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.offers.slate import Goods
+from pipelines.offers.slate import Goods, Right
 from pipelines.offers.view import ShopReads
 from pipelines.offers.worth import Options
 
@@ -117,14 +117,12 @@ def joined(shop: ShopReads, parts: Sequence[Part], paths: npt.NDArray[np.int32],
     return Pool(places, levels[order], goods, tuple(parts), order)
 
 
-def _rights(makers: npt.NDArray[np.int32], shares: Mapping[int, float]) -> npt.NDArray[np.float64]:
-    """For each candidate its part of its maker's share of the slots, the same for all of a maker."""
-    found = np.zeros(len(makers))
+def _rights(makers: npt.NDArray[np.int32], shares: Mapping[int, float]) -> tuple[Right, ...]:
+    """What new makers have a right to, by code."""
     if not shares:
-        return found
-    codes = np.array(sorted(shares), np.int32)
-    which = np.minimum(np.searchsorted(codes, makers), len(codes) - 1)
-    theirs = np.flatnonzero(codes[which] == makers)
-    share = np.array([shares[code] for code in codes.tolist()])
-    found[theirs] = (share / np.maximum(np.bincount(which[theirs], minlength=len(codes)), 1))[which[theirs]]
-    return found
+        return ()
+    at = np.flatnonzero(np.isin(makers, np.array(list(shares), np.int32)))
+    items: dict[int, list[int]] = {}
+    for maker, place in zip(makers[at].tolist(), at.tolist(), strict=True):
+        items.setdefault(maker, []).append(place)
+    return tuple(Right(maker, shares[maker], tuple(items[maker])) for maker in sorted(items) if shares[maker] > 0)

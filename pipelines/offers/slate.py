@@ -8,7 +8,7 @@ ones). At most so many items of one maker are on a slate, whatever is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush, heapreplace
 from typing import NamedTuple
@@ -17,11 +17,26 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.policy import PolicySettings
+from pipelines.offers.explore import EVEN, REACH, SHARED, leaning, leans_to
 
 # Of what two goods have in common: three levels of the category's path count half, maker and brand a quarter each.
 _BY_LEVEL, _BY_NAME, _ALL = 2, 3, 12
 _UNKNOWN = -1
 Mask = npt.NDArray[np.bool_]
+
+
+class Right(NamedTuple):
+    """What a new maker has a right to.
+
+    Attributes:
+        maker: its code.
+        share: of the slots, positive.
+        items: its candidates, the best first.
+    """
+
+    maker: int
+    share: float
+    items: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -34,7 +49,7 @@ class Goods:
         makers, brands: int32 codes; -1: not known.
         paths: int32, shape (3, n): codes of the category's path as far as each of its levels, from its root, so that
             two with a level in common have those above it in common; -1: not known.
-        newcomers: float64, for each candidate the share of the slots that is its maker's by right.
+        rights: of new makers that have candidates.
     """
 
     group: npt.NDArray[np.int64]
@@ -42,11 +57,27 @@ class Goods:
     makers: npt.NDArray[np.int32]
     brands: npt.NDArray[np.int32]
     paths: npt.NDArray[np.int32]
-    newcomers: npt.NDArray[np.float64]
+    rights: tuple[Right, ...] = ()
 
     def __len__(self) -> int:
         """How many candidates there are."""
         return len(self.group)
+
+
+class Odds(NamedTuple):
+    """How a slot may be drawn; probabilities, which sum to one.
+
+    Attributes:
+        even: of all that could get it, each alike.
+        leaning: of those behind the best, by their rank.
+        owed: for new makers, each with the items of theirs that could get it, the best first.
+        rest: not at all: the best gets it.
+    """
+
+    even: float
+    leaning: float
+    owed: tuple[tuple[float, tuple[int, ...]], ...]
+    rest: float
 
 
 class Drawn(NamedTuple):
@@ -57,23 +88,30 @@ class Drawn(NamedTuple):
         propensity: with which probability it did, given the slots before.
         best: the candidate that gets it where nothing is drawn.
         open: which candidates could get it.
-        exploring, newcomers: probabilities that it is drawn of all, and of new makers' items.
+        odds: how it is drawn.
+        reach: how far behind the best a leaning draw reaches (`explore.leaning`).
     """
 
     at: int
     propensity: float
     best: int
     open: Mask
-    exploring: float
-    newcomers: float
+    odds: Odds
+    reach: int
 
     def propensities(self, goods: Goods) -> npt.NDArray[np.float64]:
         """Of each candidate the probability to get this slot, given the slots before; they sum to one."""
-        chances = self.open * (self.exploring / np.count_nonzero(self.open))
-        if self.newcomers:
-            weights = goods.newcomers * self.open
-            chances += weights * (self.newcomers / weights.sum())
-        chances[self.best] += 1.0 - self.exploring - self.newcomers
+        odds, could = self.odds, np.flatnonzero(self.open)
+        chances = np.zeros(len(goods))
+        chances[could] = odds.even / len(could)
+        others = could[could != self.best]
+        if len(others):
+            ranks = np.arange(len(others), dtype=np.float64)
+            chances[others] += odds.leaning * leaning(ranks, len(others), self.reach)
+        for chance, items in odds.owed:
+            chances[list(items)] += _of_right(chance, len(items), first=False)
+            chances[items[0]] += _of_right(chance, len(items), first=True)
+        chances[self.best] += odds.rest
         return chances
 
 
@@ -97,30 +135,27 @@ def fill(
     total = len(goods)
     left, many = np.ones(total, bool), total
     best_of = _Best(goods, policy.diversity)
-    held, promised = dict[int, int](), bool(goods.newcomers.any())
-    exploring, sum_to = policy.exploration, min(policy.newcomers_most, 1.0 - policy.exploration)
+    held = dict[int, int]()
+    rights = {right.maker: right for right in goods.rights}
+    odds, odds_for = None, _UNKNOWN
+    reach = REACH * count
     found: list[Drawn] = []
     for number, (first, second) in enumerate(chance[: count if given is None else len(given)].tolist()):
         best = best_of.find(left)
         if best is None:
             break
-        at, could = best, left.copy()
-        rights = float(goods.newcomers @ left) if promised else 0.0
-        fresh = min(rights, sum_to)
+        makes = best_of.makers[best] if best_of.makers[best] in rights else _UNKNOWN
+        if odds is None or many == 1 or makes != odds_for:
+            odds, odds_for = _odds(policy, rights, makes, alone=many == 1), makes
+        at = best
         if given is not None:
             at = given[number]
-        elif first < exploring:
-            at = int(np.flatnonzero(left)[int(second * many)])
-        elif first < exploring + fresh:
-            places = np.flatnonzero(goods.newcomers * left)
-            summed = np.cumsum(goods.newcomers[places])
-            at = int(places[min(int(np.searchsorted(summed, second * summed[-1], "right")), len(places) - 1)])
-        shown = 0.0
+        elif first < 1.0 - odds.rest:
+            at = _drawn(odds, left, many, best, reach, first, second)
+        could, shown = left.copy(), 0.0
         if at >= 0 and could[at]:
-            shown = exploring / many + (1.0 - exploring - fresh) * (at == best)
-            if fresh:
-                shown += float(goods.newcomers[at]) * (fresh / rights)
-        found.append(Drawn(at, shown, best, could, exploring, fresh))
+            shown = _propensity(odds, could, many, best, reach, at)
+        found.append(Drawn(at, shown, best, could, odds, reach))
         if at < 0:
             continue
         many -= bool(left[at])
@@ -131,8 +166,64 @@ def fill(
             if held[maker] >= policy.maker_cap:
                 left &= goods.makers != maker
                 many = int(np.count_nonzero(left))
+            if maker in rights:
+                odds, items = None, tuple(item for item in rights[maker].items if left[item])
+                rights[maker] = rights[maker]._replace(items=items)
+                if not items:
+                    del rights[maker]
         best_of.hold(at)
     return found
+
+
+def _odds(policy: PolicySettings, rights: Mapping[int, Right], makes: int, *, alone: bool) -> Odds:
+    """How a slot is drawn: rights of new makers, all but of who gets it on merit (`makes`), and exploration."""
+    even = policy.exploration * EVEN
+    leans = policy.exploration - even
+    most = SHARED * leans  # of these draws are new makers'
+    owed = [right for right in rights.values() if right.maker != makes]
+    for some in (owed, rights.values()):
+        wanted = sum(right.share for right in some)
+        fresh = min(wanted, policy.newcomers_most, 1.0 - policy.exploration + most)
+        rest = 1.0 - policy.exploration - max(fresh - most, 0.0)
+        if len(owed) == len(rights) or rest >= rights[makes].share:
+            break
+    leaning = 0.0 if alone else leans - min(fresh, most)
+    told = tuple((right.share * (fresh / wanted), right.items) for right in some)
+    return Odds(even, leaning, told, 1.0 - even - leaning - sum(one for one, _ in told))
+
+
+def _drawn(odds: Odds, left: Mask, many: int, best: int, reach: int, first: float, second: float) -> int:
+    """What a slot gets that is drawn."""
+    if first < odds.even:
+        return int(np.flatnonzero(left)[int(second * many)])
+    edge = odds.even + odds.leaning
+    if first < edge:
+        rank = leans_to(second, many - 1, reach)
+        could = np.flatnonzero(left)
+        return int(could[rank + (could[rank] >= best)])
+    for chance, items in odds.owed:
+        edge += chance
+        if first < edge:
+            return items[int(second / EVEN * len(items)) if second < EVEN else 0]
+    return best
+
+
+def _propensity(odds: Odds, could: Mask, many: int, best: int, reach: int, at: int) -> float:
+    """As `Drawn.propensities` tells it of one."""
+    shown = odds.even / many
+    if at != best:
+        shown += odds.leaning * leaning(float(np.count_nonzero(could[:at]) - (best < at)), many - 1, reach)
+    for chance, items in odds.owed:
+        if at in items:
+            shown += _of_right(chance, len(items), first=False)
+        if at == items[0]:
+            shown += _of_right(chance, len(items), first=True)
+    return shown + odds.rest if at == best else shown
+
+
+def _of_right(chance: float, items: int, *, first: bool) -> float:
+    """The probability that a new maker's right goes to the best of its items, or, beside that, to each of them."""
+    return chance * (1.0 - EVEN) if first else chance * EVEN / items
 
 
 class _Best:

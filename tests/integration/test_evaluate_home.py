@@ -67,7 +67,7 @@ def test_another_policy_is_judged_on_what_could_be_shown(shop: Settings) -> None
     found = logged(shop, SINCE, UNTIL, policy=PolicySettings(exploration=1.0), reward="purchase")
     judged = estimate(check_log(found.table))
     assert found.decisions > 50 and judged.estimators["dr"] is not None
-    # Drawn of all alike, nothing can be more probable than it was where it was the best.
+    # Where each slot is drawn, nothing can be more probable than it was where it was the best.
     best = found.table.filter(pl.col("propensity") > 0.5)
     assert (best["target_probability"] < best["propensity"]).all()
     assert set(found.table["rank"]) == {1, 2, 3}

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.policy import PolicySettings
-from pipelines.offers.explore import draws, seed_of
-from pipelines.offers.slate import Goods, Room, fill
+from pipelines.offers.explore import EVEN, SHARED, draws, leaning, leans_to, seed_of
+from pipelines.offers.slate import Drawn, Goods, Right, Room, fill
 from tests.small_shop import END
 
 policies = st.builds(
@@ -30,15 +30,21 @@ def goods(seed: int, size: int, *, groups: int = 3, newcomers: bool = True) -> G
     group, value = chance.integers(0, groups, size), np.round(chance.normal(5, 3, size), 1)
     order = np.lexsort((-value, group))
     paths = np.array([[-1, 0, 0, 1, 2, 2, 2], [-1, 0, 0, 1, 2, 3, 3], [-1, 0, 1, 2, 3, 4, 5]], np.int32)
-    rights = np.where(chance.random(size) < 0.3, 0.02, 0.0) if newcomers else np.zeros(size)
+    makers = chance.integers(-1, 5, size).astype(np.int32)
+    new = [0, 3] if newcomers else []
     return Goods(
         group[order],
         value[order],
-        chance.integers(-1, 5, size).astype(np.int32),
+        makers,
         chance.integers(-1, 5, size).astype(np.int32),
         paths[:, chance.integers(0, paths.shape[1], size)],
-        rights,
+        tuple(Right(code, 0.02 * (code + 1), items) for code in new if (items := of_maker(makers, code))),
     )
+
+
+def of_maker(makers: Any, code: int) -> tuple[int, ...]:
+    """Where its items stand."""
+    return tuple(np.flatnonzero(makers == code).tolist())
 
 
 @settings(max_examples=150, deadline=None)
@@ -57,7 +63,15 @@ def test_every_slot_keeps_the_rules_and_its_propensities_sum_to_one(
     for number, slot in enumerate(found):
         chances = slot.propensities(pool)
         assert chances.sum() == pytest.approx(1, abs=1e-12) and chances[slot.at] == pytest.approx(slot.propensity)
-        assert (chances[slot.open] >= policy.exploration / slot.open.sum() - 1e-12).all(), "all is explored"
+        even = policy.exploration * EVEN / slot.open.sum()
+        assert (chances[slot.open] >= even - 1e-12).all(), "all is explored"
+        if slot.open.sum() > 1 and not any(slot.best in right.items for right in pool.rights):
+            assert chances[slot.best] <= 1 - policy.exploration + even + 1e-12, "the best is not what exploration draws"
+        owed = {right: right.share for right in pool.rights if slot.open[list(right.items)].any()}
+        scale = min(1, policy.newcomers_most / max(sum(owed.values()), 1e-9))
+        for right, share in owed.items():
+            least = min(share * scale, 0.5 * SHARED)  # where all is drawn no more than this part is drawn for them
+            assert chances[list(right.items)].sum() >= least - 1e-12, "new makers get what they have a right to"
         assert not chances[~slot.open].any() and not slot.open[shown[:number]].any() and slot.open[slot.best]
 
 
@@ -117,7 +131,7 @@ def test_the_best_of_the_first_group_goes_first_and_ties_stay_in_their_order() -
     sure: dict[str, Any] = {"chance": np.full((4, 2), 0.999)}  # draws nothing
     none = np.full(6, -1, np.int32)
     paths = np.full((3, 6), -1, np.int32)
-    alike = Goods(np.array([0, 0, 0, 1, 1, 1]), np.array([2.0, 2, 1, 9, 9, 9]), none, none, paths, np.zeros(6))
+    alike = Goods(np.array([0, 0, 0, 1, 1, 1]), np.array([2.0, 2, 1, 9, 9, 9]), none, none, paths)
     assert [slot.at for slot in fill(alike, 4, PolicySettings(), **sure)] == [0, 1, 2, 3]
 
 
@@ -125,22 +139,50 @@ def test_a_second_of_a_kind_is_worth_less_and_a_third_of_a_maker_is_not_shown() 
     sure: dict[str, Any] = {"chance": np.full((4, 2), 0.999)}
     makers = np.array([7, 7, 7, 8], np.int32)
     paths = np.array([[0, 0, 0, 2], [1, 1, 1, 3], [1, 1, 1, 3]], np.int32)
-    kinds = Goods(np.zeros(4, np.int64), np.array([10.0, 9.0, 8.5, 8.0]), makers, makers, paths, np.zeros(4))
+    kinds = Goods(np.zeros(4, np.int64), np.array([10.0, 9.0, 8.5, 8.0]), makers, makers, paths)
     assert [slot.at for slot in fill(kinds, 4, PolicySettings(diversity=0.0), **sure)] == [0, 1, 3]
     assert [slot.at for slot in fill(kinds, 4, PolicySettings(diversity=0.2), **sure)] == [0, 3, 1]
 
 
 def test_new_makers_get_their_share_of_the_slots_and_no_more() -> None:
     pool = goods(1, 40, groups=1, newcomers=False)
-    last = np.zeros(40)
-    last[-2:] = 0.02  # two items of new makers that are worth least, each with a right to .02
-    pool = Goods(pool.group, pool.value, np.full(40, -1, np.int32), pool.brands, pool.paths, last)
+    makers = np.where(np.arange(40) < 38, -1, np.arange(40)).astype(np.int32)
+    rights = (Right(38, 0.02, (38,)), Right(39, 0.02, (39,)))  # they have the two that are worth least
+    pool = Goods(pool.group, pool.value, makers, pool.brands, pool.paths, rights)
     for most, share in ((0.1, 0.04), (0.01, 0.01)):
         policy = PolicySettings(newcomers_most=most)
         slots = [fill(pool, 1, policy, draws(f"{number:032x}", 1))[0] for number in range(4000)]
-        told = policy.exploration * 2 / 40 + share
+        even, leans = 0.05 * EVEN, 0.05 * (1 - EVEN)
+        leans -= min(share, leans * SHARED)  # what is drawn for new makers counts as exploration
+        told = even * 2 / 40 + leans * sum(leaning(float(rank), 39, 2) for rank in (37, 38)) + share
         assert np.mean([slot.propensities(pool)[-2:].sum() for slot in slots]) == pytest.approx(told)
         assert np.mean([slot.at >= 38 for slot in slots]) == pytest.approx(told, abs=4.5 * np.sqrt(told / 4000))
+
+
+def test_a_new_maker_is_shown_with_what_is_worth_most_of_its_goods_and_with_all_of_them() -> None:
+    pool = goods(1, 40, groups=1, newcomers=False)
+    makers = np.where(np.arange(40) < 30, -1, 7).astype(np.int32)
+
+    def first(share: float, makers: Any) -> Drawn:
+        rights = (Right(7, share, of_maker(makers, 7)),) if share else ()
+        kinds = Goods(pool.group, pool.value, makers, pool.brands, pool.paths, rights)
+        return fill(kinds, 1, PolicySettings(), np.full((1, 2), 0.999))[0]
+
+    with_it, without = first(0.1, makers), first(0.0, makers)
+    of_ten = (with_it.propensities(pool) - without.propensities(pool))[30:]
+    assert of_ten[0] > 0.8 * 0.1 - 1e-3 and (of_ten[1:] > 0.1 * EVEN / 10 - 1e-3).all()
+    assert with_it.propensities(pool)[30:].sum() >= 0.1
+    makers[0] = 7  # what is worth most is theirs: nothing is drawn for them
+    on_merit = first(0.1, makers)
+    assert on_merit.at == on_merit.best == 0 and on_merit.propensity == first(0.0, makers).propensity > 0.9
+
+
+@given(others=st.integers(1, 3000), reach=st.integers(1, 40), uniform=st.floats(0, 1, exclude_max=True))
+def test_leaning_draws_take_each_rank_as_often_as_they_tell(others: int, reach: int, uniform: float) -> None:
+    told = leaning(np.arange(others, dtype=np.float64), others, reach)
+    assert told.sum() == pytest.approx(1, abs=1e-12) and (told > 0).all() and (np.diff(told) < 0).all()
+    rank, summed = leans_to(uniform, others, reach), np.concatenate([[0.0], told.cumsum()])
+    assert summed[rank] - 1e-9 <= uniform <= summed[rank + 1] + 1e-9
 
 
 def test_a_question_draws_the_same_within_its_time_and_anew_after_it() -> None:
