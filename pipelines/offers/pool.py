@@ -121,8 +121,9 @@ def _rights(makers: npt.NDArray[np.int32], shares: Mapping[int, float]) -> tuple
     """What new makers have a right to, by code."""
     if not shares:
         return ()
-    at = np.flatnonzero(np.isin(makers, np.array(list(shares), np.int32)))
+    codes = np.array(sorted(shares), np.int32)
+    theirs = np.flatnonzero(codes[np.minimum(codes.searchsorted(makers), len(codes) - 1)] == makers)
     items: dict[int, list[int]] = {}
-    for maker, place in zip(makers[at].tolist(), at.tolist(), strict=True):
+    for maker, place in zip(makers[theirs].tolist(), theirs.tolist(), strict=True):
         items.setdefault(maker, []).append(place)
     return tuple(Right(maker, shares[maker], tuple(items[maker])) for maker in sorted(items) if shares[maker] > 0)

@@ -70,13 +70,13 @@ class Odds(NamedTuple):
     Attributes:
         even: of all that could get it, each alike.
         leaning: of those behind the best, by their rank.
-        owed: for new makers, each with the items of theirs that could get it, the best first.
+        owed: for new makers: by code the probability and the items of theirs that could get it, the best first.
         rest: not at all: the best gets it.
     """
 
     even: float
     leaning: float
-    owed: tuple[tuple[float, tuple[int, ...]], ...]
+    owed: Mapping[int, tuple[float, tuple[int, ...]]]
     rest: float
 
 
@@ -108,7 +108,7 @@ class Drawn(NamedTuple):
         if len(others):
             ranks = np.arange(len(others), dtype=np.float64)
             chances[others] += odds.leaning * leaning(ranks, len(others), self.reach)
-        for chance, items in odds.owed:
+        for chance, items in odds.owed.values():
             chances[list(items)] += _of_right(chance, len(items), first=False)
             chances[items[0]] += _of_right(chance, len(items), first=True)
         chances[self.best] += odds.rest
@@ -154,7 +154,7 @@ def fill(
             at = _drawn(odds, left, many, best, reach, first, second)
         could, shown = left.copy(), 0.0
         if at >= 0 and could[at]:
-            shown = _propensity(odds, could, many, best, reach, at)
+            shown = _propensity(odds, could, many, best, reach, at, best_of.makers[at])
         found.append(Drawn(at, shown, best, could, odds, reach))
         if at < 0:
             continue
@@ -188,8 +188,8 @@ def _odds(policy: PolicySettings, rights: Mapping[int, Right], makes: int, *, al
         if len(owed) == len(rights) or rest >= rights[makes].share:
             break
     leaning = 0.0 if alone else leans - min(fresh, most)
-    told = tuple((right.share * (fresh / wanted), right.items) for right in some)
-    return Odds(even, leaning, told, 1.0 - even - leaning - sum(one for one, _ in told))
+    told = {right.maker: (right.share * (fresh / wanted), right.items) for right in some}
+    return Odds(even, leaning, told, 1.0 - even - leaning - sum(one for one, _ in told.values()))
 
 
 def _drawn(odds: Odds, left: Mask, many: int, best: int, reach: int, first: float, second: float) -> int:
@@ -201,19 +201,20 @@ def _drawn(odds: Odds, left: Mask, many: int, best: int, reach: int, first: floa
         rank = leans_to(second, many - 1, reach)
         could = np.flatnonzero(left)
         return int(could[rank + (could[rank] >= best)])
-    for chance, items in odds.owed:
+    for chance, items in odds.owed.values():
         edge += chance
         if first < edge:
             return items[int(second / EVEN * len(items)) if second < EVEN else 0]
     return best
 
 
-def _propensity(odds: Odds, could: Mask, many: int, best: int, reach: int, at: int) -> float:
+def _propensity(odds: Odds, could: Mask, many: int, best: int, reach: int, at: int, maker: int) -> float:
     """As `Drawn.propensities` tells it of one."""
     shown = odds.even / many
     if at != best:
         shown += odds.leaning * leaning(float(np.count_nonzero(could[:at]) - (best < at)), many - 1, reach)
-    for chance, items in odds.owed:
+    if maker in odds.owed:
+        chance, items = odds.owed[maker]
         if at in items:
             shown += _of_right(chance, len(items), first=False)
         if at == items[0]:
