@@ -116,13 +116,17 @@ def build(settings: Settings, model: Any) -> str:
     from unittest.mock import patch
 
     from pipelines import slates_snapshot, snapshot
-    from pipelines.packed import Ranked, pack
+    from pipelines.packed import ODDS, Ranked, pack
 
     random = np.random.default_rng(2)
 
     def with_odds(ranked: Ranked) -> bytes:
         shown = random.normal(-2.0, 1.0, len(ranked))
-        odds = np.stack([shown - 0.7, shown, random.gamma(2.0, 1.0, len(ranked)), random.random(len(ranked))], axis=1)
+        odds = np.stack(
+            [shown - 0.7, shown, random.gamma(2.0, 1.0, len(ranked)), random.random(len(ranked)),
+             0.1 * random.random(len(ranked))], axis=1
+        )  # fmt: skip
+        assert odds.shape[1] == ODDS
         return pack(Ranked(ranked.items, ranked.scores, ranked.reasons, odds.astype(np.float16)))
 
     with patch.object(slates_snapshot, "pack", with_odds):

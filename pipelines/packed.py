@@ -57,8 +57,9 @@ class Ranked:
 
     def take(self, rows: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> Ranked:
         """Some of them, by position or mask."""
-        odds = None if self.odds is None else self.odds[rows]
-        return Ranked(self.items[rows], self.scores[rows], self.reasons[rows], odds)
+        at = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+        odds = None if self.odds is None else self.odds.take(at, axis=0)
+        return Ranked(self.items.take(at), self.scores.take(at), self.reasons.take(at), odds)
 
 
 NOBODY = Ranked(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.uint8))
@@ -66,9 +67,10 @@ NOBODY = Ranked(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.u
 
 def pack(ranked: Ranked) -> bytes:
     """Write items and reasons as one array of 32 bits each, then the scores, then the odds where there are any."""
-    tagged = ranked.items.astype("<u4") | ranked.reasons.astype("<u4") << np.uint32(_ITEM_BITS)
-    plain = bytes(tagged.tobytes()) + ranked.scores.astype("<f4").tobytes()
-    return plain if ranked.odds is None else plain + ranked.odds.astype("<f2").tobytes() + _ODDS_FOLLOW
+    tagged = ranked.items.astype("<u4", copy=False) | ranked.reasons.astype("<u4") << np.uint32(_ITEM_BITS)
+    plain = [tagged.tobytes(), ranked.scores.astype("<f4", copy=False).tobytes()]
+    odds = [] if ranked.odds is None else [ranked.odds.astype("<f2", copy=False).tobytes(), _ODDS_FOLLOW]
+    return b"".join(plain + odds)
 
 
 def unpack(content: bytes) -> Ranked:

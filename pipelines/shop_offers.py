@@ -18,8 +18,8 @@ from features.live import micros
 
 UNKNOWN_PRICE = -1
 # Times in microseconds since 1970 (UTC).
-_ALWAYS, _NEVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-_MOST_STORES = 2_000
+_ALWAYS, _NEVER = int(np.iinfo(np.int64).min), int(np.iinfo(np.int64).max)
+_MOST_STORES, _MOST_READ = 2_000, 20_000
 ROW = np.dtype(
     [
         ("item", "<i4"),  # position in the shop
@@ -51,6 +51,15 @@ class Offer(NamedTuple):
         moment = micros(now)
         in_time = (self.starts is None or self.starts <= moment) and (self.ends is None or moment < self.ends)
         return in_time and (self.stores is None or store_id in self.stores)
+
+
+class _Now(NamedTuple):
+    """Which rows run from `since` until before `until`, microseconds since 1970, in whatever stores."""
+
+    since: int
+    until: int
+    turn: int
+    holds: npt.NDArray[np.bool_]
 
 
 class Names(NamedTuple):
@@ -102,15 +111,25 @@ class ShopOffers:
 
     Attributes:
         rows: the array, of ROW.
-        campaigns: ids that `rows["campaign"]` points to.
+        prices, campaign_codes: two of its columns, each by itself: what lies together is read at once.
+        depths: discounts, 0 where there is none.
+        campaigns: ids that `campaign_codes` points to.
         names: what the codes stand for.
     """
 
     def __init__(self, rows: npt.NDArray[Any], names: Names) -> None:
         self.rows, self.names = rows, names
         self.campaigns = names.campaigns
+        self.prices: npt.NDArray[np.int64] = np.ascontiguousarray(rows["price"])
+        self.campaign_codes: npt.NDArray[np.int32] = np.ascontiguousarray(rows["campaign"])
+        self.depths: npt.NDArray[np.float64] = np.nan_to_num(rows["discount"], nan=0.0)
+        self._stores = np.ascontiguousarray(rows["stores"])
         most = int(rows["item"].max(initial=-1)) + 1
         self._first = np.searchsorted(rows["item"], np.arange(most + 2))  # of each item its first row; at the end none
+        self._counts = np.diff(self._first)
+        self._changes = np.unique(np.concatenate([rows["starts"], rows["ends"]]))
+        self._now = _Now(_NEVER, _ALWAYS, 0, np.zeros(0, bool))
+        self._read: dict[int, Offer] = {}
         self._where = [frozenset(where) for where in names.stores]
         self._named: dict[str | None, npt.NDArray[np.bool_]] = {}
         self._prices: tuple[Mapping[str, float], npt.NDArray[np.float64]] = ({}, np.zeros(len(names.campaigns) + 1))
@@ -121,30 +140,42 @@ class ShopOffers:
 
     def running(
         self, places: npt.NDArray[np.int32], now: datetime, store_id: str | None
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[Any]]:
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """The offers of these items that run in this store at this moment (starts ≤ now < ends) and keep their floor.
 
         An offer with a floor does not count where the price is unknown: nobody could say that it holds.
 
         Returns:
-            For each offer the index into `places`, its row's number and the row itself, by item, the deepest discount
-            first.
+            For each offer the index into `places` and the number of its row, by item, the deepest discount first.
         """
-        item = np.minimum(places, len(self._first) - 2)
-        low = self._first[item]
-        counts = self._first[item + 1] - low
-        total = int(counts.sum())
+        counts = self._counts.take(places, mode="clip")
+        ends = counts.cumsum()
+        total = int(ends[-1]) if len(ends) else 0
         if not total:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64), self.rows[:0]
-        at = np.repeat(np.arange(len(places)), counts)
-        row = np.repeat(low - (np.cumsum(counts) - counts), counts) + np.arange(total)
-        found = self.rows[row]
-        moment = micros(now)
-        holds = (found["starts"] <= moment) & (moment < found["ends"])
-        holds &= (found["floor"] < 0) | ((found["price"] != UNKNOWN_PRICE) & (found["price"] >= found["floor"]))
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        at = np.arange(len(places)).repeat(counts)
+        row = (self._first.take(places, mode="clip") - (ends - counts)).repeat(counts) + np.arange(total)
+        holds = self._at(now).holds[row]
         if self._where:
-            holds &= self._here(store_id)[found["stores"]]
-        return at[holds], row[holds], found[holds]
+            holds &= self._here(store_id)[self._stores[row]]
+        return (at, row) if holds.all() else (at[holds], row[holds])
+
+    def turn(self, now: datetime) -> int:
+        """The moment as far as it counts: another number once an offer begins or ends."""
+        return self._at(now).turn
+
+    def _at(self, now: datetime) -> _Now:
+        """Which offers run somewhere at this moment; the same as long as none begins or ends."""
+        moment, known = micros(now), self._now
+        if not known.since <= moment < known.until:
+            changes, rows = self._changes, self.rows
+            turn = int(changes.searchsorted(moment, "right"))
+            holds = (rows["starts"] <= moment) & (moment < rows["ends"])
+            holds &= (rows["floor"] < 0) | ((self.prices != UNKNOWN_PRICE) & (self.prices >= rows["floor"]))
+            since = int(changes[turn - 1]) if turn else _ALWAYS
+            until = int(changes[turn]) if turn < len(changes) else _NEVER
+            self._now = known = _Now(since, until, turn, holds)
+        return known
 
     def _here(self, store_id: str | None) -> npt.NDArray[np.bool_]:
         """Which lists of stores name this one; true at the end, for -1: all stores."""
@@ -168,13 +199,19 @@ class ShopOffers:
 
     def offer(self, row: int) -> Offer:
         """One row, by its names."""
-        _, discount, _, floor, starts, ends, campaign, stores, name = self.rows[row].item()
-        return Offer(
-            self.names.offer_ids[name],
-            None if campaign < 0 else self.names.campaigns[campaign],
-            None if discount != discount else discount,
-            None if floor < 0 else floor,
-            None if stores < 0 else tuple(self.names.stores[stores]),
-            None if starts == _ALWAYS else starts,
-            None if ends == _NEVER else ends,
-        )
+        found = self._read.get(row)
+        if found is None:
+            _, discount, _, floor, starts, ends, campaign, stores, name = self.rows[row].item()
+            found = Offer(
+                self.names.offer_ids[name],
+                None if campaign < 0 else self.names.campaigns[campaign],
+                None if discount != discount else discount,
+                None if floor < 0 else floor,
+                None if stores < 0 else tuple(self.names.stores[stores]),
+                None if starts == _ALWAYS else starts,
+                None if ends == _NEVER else ends,
+            )
+            if len(self._read) >= _MOST_READ:
+                self._read.clear()
+            self._read[row] = found
+        return found

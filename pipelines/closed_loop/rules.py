@@ -18,7 +18,8 @@ import polars as pl
 from configs.policy import PolicySettings
 from features.live import EPOCH, micros
 from pipelines.closed_loop.ledger import codes
-from pipelines.offers.eligibility import Placement, Setting, keeps_margin, refusals
+from pipelines.offers.derived import derived
+from pipelines.offers.eligibility import Placement, Setting, refusals
 from pipelines.offers.facts import NEVER_AGAIN, NOTHING, Facts
 from pipelines.offers.view import View
 from pipelines.shop_shoppers import MINUTE, NEVER_MINUTE, holds
@@ -162,10 +163,10 @@ class Rules:
         found = np.zeros(len(self.places))
         known = np.flatnonzero(self.places >= 0)
         shop = self._reads.shop
-        at, _, told = shop.offers.running(self.places[known], self._now, self._town.names.stores[store])
-        keeps = keeps_margin(told["price"], shop.costs[self.places[known]][at], self._policy.margin_floor)
-        keeps &= ~self._spent[told["campaign"]]
-        np.maximum.at(found, known[at[keeps]], np.nan_to_num(told["discount"][keeps]))
+        at, rows = shop.offers.running(self.places[known], self._now, self._town.names.stores[store])
+        keeps = derived(shop).keeping(self._policy.margin_floor).offers[rows]
+        keeps &= ~self._spent[shop.offers.campaign_codes[rows]]
+        np.maximum.at(found, known[at[keeps]], shop.offers.depths[rows[keeps]])
         return found
 
     @cached_property
@@ -177,8 +178,8 @@ class Rules:
             if name not in shop.budgets:
                 continue
             budget, starts, _ = shop.budgets[name]
-            every, _, told = shop.offers.running(self.places[self.places >= 0], self._now, None)
-            of = names[self.places >= 0][every[told["campaign"] == number]]
+            every, rows = shop.offers.running(self.places[self.places >= 0], self._now, None)
+            of = names[self.places >= 0][every[shop.offers.campaign_codes[rows] == number]]
             since = EPOCH if starts is None else EPOCH + timedelta(microseconds=starts)
             found[number] = bool(len(of)) and self._had.spent(of.tolist(), since) * _MINOR >= budget
         return found

@@ -175,15 +175,16 @@ class _Decision:
 
     def pool(self) -> Pool:
         """All that could be shown."""
-        return joined(self.view.shop, self.parts or [self._nothing()], self.known.paths, self.shares)
+        return joined(self.known, self.parts or [self._nothing()], self.shares)
 
     def slate(self) -> Slate:
         """Place what was read."""
         pool = self.pool()
         slots = fill(pool.goods, self.ask.count, self.policy, self.chance)
-        items = tuple(self._chosen(pool, slot) for slot in slots)
-        shown = [slot.at for slot in slots]
-        fallback = self._fallback(pool.levels[shown].tolist(), pool.places[shown].tolist())
+        shown = np.array([slot.at for slot in slots], np.int64)
+        levels = pool.levels[shown].tolist()
+        items = tuple(map(self._chosen, slots, levels, pool.within(shown, levels)))
+        fallback = self._fallback(levels, [item.place for item in items])
         refused = self._named()
         return Slate(
             items, fallback, tuple(self.looked), pool, tuple(slots), self.facts, self.policy, self.seed, refused
@@ -231,7 +232,7 @@ class _Decision:
         theirs = np.flatnonzero(people.scores[-1] == people.scores[-1])
         nobody = self._part(level, places[theirs], people.scores[-1][theirs], people.reasons[-1][theirs],
                             weighed[-1].take(theirs), theirs)  # fmt: skip
-        anonymous = joined(view.shop, [nobody], self.known.paths, {})
+        anonymous = joined(self.known, [nobody], {})
         shown = fill(anonymous.goods, ask.count, policy, np.ones((ask.count, 2)))  # 1 draws nothing
         best, over = doubted(people, weighed, policy.harm, anonymous.places[[slot.at for slot in shown]])
         self.parts.append(self._part(level, places, over.scores, over.reasons, best, np.arange(len(places))))
@@ -259,17 +260,14 @@ class _Decision:
         seen.add(places)
         if self.explain and level not in (ASSORTMENT, NEWCOMERS):  # to name all that a shop has explains nothing
             _note(self.refused, places, codes)
-        refused = np.zeros(len(places), bool)
-        for hit in codes.values():
-            refused |= hit
-        allowed = np.flatnonzero(~refused)
+        allowed = ~np.logical_or.reduce(list(codes.values()))
         return places[allowed], keep[allowed]
 
     def _weighed(self, level: str, ranked: Ranked, places: npt.NDArray[np.int32], keep: npt.NDArray[np.int64]) -> Part:
         shop, policy = self.view.shop, self.policy
-        odds = None if ranked.odds is None else ranked.odds[keep]
-        found = options(shop, places, odds, self.now, self.ask.store_id, shadow=self.facts.shadow, policy=policy)
-        return self._part(level, places, ranked.scores[keep], ranked.reasons[keep], found, keep)
+        kept = ranked.take(keep)
+        found = options(shop, places, kept.odds, self.now, self.ask.store_id, shadow=self.facts.shadow, policy=policy)
+        return self._part(level, places, kept.scores, kept.reasons, found, keep)
 
     def _part(
         self,
@@ -281,8 +279,9 @@ class _Decision:
         ranks: npt.NDArray[np.int64],
     ) -> Part:
         shop = self.view.shop
-        told = found.worth == found.worth
-        value = np.where(told, found.worth, 1.0 / np.log2(2.0 + ranks))  # discounted by rank, as gains are in a DCG
+        told, value = found.worth == found.worth, found.worth
+        if not told.all():  # discounted by rank, as gains are in a DCG
+            value = np.where(told, value, 1.0 / np.log2(2.0 + ranks))
         if self.focus is not None:
             first = self.focus[shop.categories[places]]
         elif self.ask.placement == CHECKOUT:
@@ -298,10 +297,10 @@ class _Decision:
         for part in self.parts[self.placed :]:
             makers = self.view.shop.makers[part.places]
             self.room.take(makers[part.first & (part.value >= 0)])
+            if not self.room.left:
+                return True
             self.any_room.take(makers)
         self.placed = len(self.parts)
-        if not self.room.left:
-            return True
         if level == OWN or level in BEST_SELLERS[:-1] or (level in BEST_SELLERS and self.focus is not None):
             return False
         return not self.any_room.left
@@ -310,8 +309,8 @@ class _Decision:
         none = np.zeros(0, np.int32)
         return self._weighed(ASSORTMENT, _plain(none, Reason.IN_ASSORTMENT), none, np.zeros(0, np.int64))
 
-    def _chosen(self, pool: Pool, slot: Drawn) -> Chosen:
-        part, at = pool.source(slot.at)
+    def _chosen(self, slot: Drawn, level: int, at: int) -> Chosen:
+        part = self.parts[level]
         place, worth = int(part.places[at]), float(part.options.worth[at])
         score = worth if worth == worth else float(part.scores[at])
         offered = terms(self.view, place, int(part.options.row[at]))

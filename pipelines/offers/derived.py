@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import datetime
-from weakref import WeakKeyDictionary
+from functools import cached_property
+from typing import NamedTuple
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 import numpy.typing as npt
 
 from features.live import micros
+from pipelines.offers.margin import keeps_margin
 from pipelines.offers.view import ShopReads
 from pipelines.shop_offers import UNKNOWN_PRICE, ShopOffers
 
@@ -19,22 +23,59 @@ _MOST_OF_A_MAKER = 8
 _DAY = 86_400_000_000
 
 
+class Keeping(NamedTuple):
+    """What keeps a margin floor: every item at its usual price, and every row of the offers."""
+
+    items: npt.NDArray[np.bool_]
+    offers: npt.NDArray[np.bool_]
+
+
 class Derived:
-    """Lookups over one shop's arrays."""
+    """Lookups over one shop's arrays.
+
+    Attributes:
+        money: usual price and cost of every item in minor units, NaN where it is not known; float64, shape (items, 2).
+        traits: codes of every item's maker, brand and category's path as far as each of its levels (`slate.Goods`);
+            int32, shape (items, 5). What is read of an item lies together, as its candidates lie scattered.
+    """
 
     def __init__(self, shop: ShopReads) -> None:
-        self._prices, self._categories = shop.prices, shop.names["categories"]
+        # Arrays, not the shop: whoever looks this up by a shop's offers holds them, and not its files.
+        self._prices, self._costs, self._categories = shop.prices, shop.costs, shop.names["categories"]
+        self._codes = shop.makers, shop.brands, shop.categories
         self._joins = np.argsort(shop.joined, kind="stable")
-        self._joined = shop.joined[self._joins]
+        self._joined: list[int] = shop.joined[self._joins].tolist()
         self._new: tuple[tuple[int, int], list[int]] = ((0, 0), [])
-        times = shop.offers.rows
-        self._changes = np.unique(np.concatenate([times["starts"], times["ends"]]))
-        self.paths = _paths(shop.names["categories"])
+        self._offers = ref(shop.offers)
+        self._keeping: dict[float, Keeping] = {}
         self._impulse: dict[float, float] = {}
         self._focus: dict[tuple[str, ...], npt.NDArray[np.bool_]] = {}
         order = np.argsort(shop.makers, kind="stable").astype(np.int32)
         self._by_maker = order
         self._first = np.searchsorted(shop.makers[order], np.arange(len(shop.joined) + 1, dtype=np.int32))
+
+    @cached_property
+    def money(self) -> npt.NDArray[np.float64]:
+        """See above."""
+        both = np.stack([self._prices, self._costs], axis=1)
+        return np.where(both < 0, np.nan, both.astype(np.float64))
+
+    @cached_property
+    def traits(self) -> npt.NDArray[np.int32]:
+        """See above."""
+        makers, brands, categories = self._codes
+        paths = _paths(self._categories)[:, categories]
+        return np.ascontiguousarray(np.stack([makers, brands, *paths], axis=1), np.int32)
+
+    def keeping(self, floor: float) -> Keeping:
+        """What keeps this margin floor (`margin.keeps_margin`)."""
+        found = self._keeping.get(floor)
+        if found is None:
+            offers = self._offers()
+            assert offers is not None, "who asks holds the shop"
+            rows = keeps_margin(offers.prices, self._costs[offers.rows["item"]], floor)
+            found = self._keeping[floor] = Keeping(keeps_margin(self._prices, self._costs, floor), rows)
+        return found
 
     def impulse(self, share: float) -> float:
         """The price up to which goods are the cheapest `share` of the shop; minor units."""
@@ -65,9 +106,9 @@ class Derived:
 
     def turn(self, now: datetime, days: int) -> tuple[int, int, int]:
         """The moment as far as it counts: another one once an offer begins or ends, or a maker is new or no more."""
-        moment = micros(now)
-        low, high = np.searchsorted(self._joined, [moment - days * _DAY, moment], "right").tolist()
-        return int(np.searchsorted(self._changes, moment, "right")), low, high
+        moment, offers = micros(now), self._offers()
+        assert offers is not None, "who asks holds the shop"
+        return offers.turn(now), bisect_right(self._joined, moment - days * _DAY), bisect_right(self._joined, moment)
 
     def items_of(self, makers: Sequence[int], turn: float) -> npt.NDArray[np.int32]:
         """Items of makers; of one with many a window of them that begins at `turn`, from 0 to 1."""

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from configs.policy import PolicySettings
 from features.live import micros
+from pipelines.offers.derived import derived
 from pipelines.offers.facts import NOTHING, Facts
 from pipelines.offers.view import Reads
-from pipelines.shop_offers import UNKNOWN_PRICE
 from pipelines.shop_snapshot import AGE_RESTRICTED, NEVER, SENSITIVE
 
 Placement = Literal["entrance", "aisle", "checkout", "phone"]
@@ -27,7 +27,6 @@ PRIVATE: Placement = "phone"
 
 _Places = npt.NDArray[np.int32]
 DEFAULT = PolicySettings()
-_ROUNDING = 1e-12  # of what a float tells of cost · (1 + margin)
 
 
 class Refusal(StrEnum):
@@ -70,11 +69,11 @@ class Setting:
     policy: PolicySettings = DEFAULT
 
     @cached_property
-    def _held(self) -> tuple[_Places, _Places]:
-        """Items that the shopper has: those just bought, and those of which the supply lasts."""
+    def _held(self) -> tuple[_Places, npt.NDArray[np.bool_]]:
+        """Items that the shopper has, and of each whether the supply lasts; others were just bought."""
         moment = micros(self.now)
-        held = [(place, lasts) for place, (until, lasts) in self.facts.held.items() if until > moment]
-        return _places(place for place, lasts in held if not lasts), _places(place for place, lasts in held if lasts)
+        held = sorted((place, lasts) for place, (until, lasts) in self.facts.held.items() if until > moment)
+        return _places(place for place, _ in held), np.array([lasts for _, lasts in held], np.bool_)
 
     @cached_property
     def _shown(self) -> _Places:
@@ -105,10 +104,12 @@ def refusals(view: Reads, places: _Places, setting: Setting) -> dict[Refusal, np
         found[Refusal.AGE_RESTRICTED] = (flags & AGE_RESTRICTED) != 0
     if setting.recognised:
         found[Refusal.SENSITIVE] = (flags & SENSITIVE) != 0
-    found[Refusal.BELOW_MARGIN] = ~keeps_margin(shop.prices[places], shop.costs[places], setting.policy.margin_floor)
+    found[Refusal.BELOW_MARGIN] = ~derived(shop).keeping(setting.policy.margin_floor).items[places]
     if facts.held:
-        just, lasts = setting._held
-        found[Refusal.JUST_BOUGHT], found[Refusal.NOT_DUE] = _among(places, just), _among(places, lasts)
+        held, lasts = setting._held
+        at, has = _found(places, held)
+        due = has & lasts[at] if len(lasts) else has
+        found[Refusal.JUST_BOUGHT], found[Refusal.NOT_DUE] = has & ~due, due
     if facts.shown:
         found[Refusal.SHOWN_OFTEN] = _among(places, setting._shown)
     stocked = shop.stocked(setting.store_id)
@@ -117,20 +118,18 @@ def refusals(view: Reads, places: _Places, setting: Setting) -> dict[Refusal, np
     return found
 
 
-def keeps_margin(prices: npt.NDArray[np.int64], costs: npt.NDArray[np.int64], margin: float) -> npt.NDArray[np.bool_]:
-    """Which prices are at least cost · (1 + margin), minor units; where either is not known the rule is off."""
-    least = costs * (1.0 + margin)
-    known = (prices != UNKNOWN_PRICE) & (costs != UNKNOWN_PRICE)
-    return np.asarray(~known | (prices >= least - _ROUNDING * np.abs(least)), np.bool_)
-
-
 def _places(found: Iterable[int]) -> _Places:
     return np.array(sorted(found), np.int32)
 
 
 def _among(values: npt.NDArray[np.int32], known: _Places) -> npt.NDArray[np.bool_]:
     """Which values are among the sorted `known`."""
+    return _found(values, known)[1]
+
+
+def _found(values: npt.NDArray[np.int32], known: _Places) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Where values stand among the sorted `known`, and which do."""
     if not len(known):
-        return np.zeros(len(values), np.bool_)
-    at = np.minimum(np.searchsorted(known, values), len(known) - 1)
-    return np.asarray(known[at] == values, bool)
+        return np.zeros(len(values), np.int64), np.zeros(len(values), np.bool_)
+    at = np.minimum(known.searchsorted(values), len(known) - 1)
+    return at, np.asarray(known[at] == values, np.bool_)

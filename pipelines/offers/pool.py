@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.offers.derived import Derived
 from pipelines.offers.slate import Goods, Right
-from pipelines.offers.view import ShopReads
 from pipelines.offers.worth import Options
 
 
@@ -54,10 +54,12 @@ class Pool:
         """The levels."""
         return tuple(part.level for part in self.parts)
 
-    def source(self, at: int) -> tuple[Part, int]:
-        """The part that a candidate came from, and its position there."""
-        level = int(self.levels[at])
-        return self.parts[level], int(self.order[at]) - sum(len(part.places) for part in self.parts[:level])
+    def within(self, rows: npt.NDArray[np.int64], levels: Sequence[int]) -> list[int]:
+        """The positions of candidates in the parts that they came from, whose levels are these."""
+        starts = [0]
+        for part in self.parts:
+            starts.append(starts[-1] + len(part.places))
+        return [at - starts[level] for at, level in zip(self.order[rows].tolist(), levels, strict=True)]
 
     @property
     def scores(self) -> npt.NDArray[np.float32]:
@@ -86,34 +88,26 @@ class Pool:
         )
 
 
-def joined(shop: ShopReads, parts: Sequence[Part], paths: npt.NDArray[np.int32], shares: Mapping[int, float]) -> Pool:
+def joined(known: Derived, parts: Sequence[Part], shares: Mapping[int, float]) -> Pool:
     """Put the parts together and in order.
 
     Args:
-        shop: what is known of the items.
+        known: the shop's lookups.
         parts: level by level, at least one.
-        paths: of each category code the codes of its path, shape (3, codes + 1).
         shares: by maker code the share of the slots that is a new maker's by right.
     """
-    sizes = [len(part.places) for part in parts]
-    places = np.concatenate([part.places for part in parts])
-    levels = np.repeat(np.arange(len(parts)), sizes)
-    value = np.concatenate([part.value for part in parts])
-    told = np.concatenate([part.told for part in parts])
-    first = np.concatenate([part.first for part in parts])
+    places, value, told, first = (
+        np.concatenate(columns) if len(parts) > 1 else columns[0]
+        for columns in zip(*((part.places, part.value, part.told, part.first) for part in parts), strict=True)
+    )
+    levels = np.arange(len(parts)).repeat([len(part.places) for part in parts])
     # What loses money last; the placement's own goods before others; level by level; what is of known worth first.
     group = (((value < 0) * 2 + ~first) * (len(parts) + 1) + levels) * 2 + ~told
     order = np.lexsort((-value, group))  # stable: what is alike stays in the order of its list
     places = places[order]
-    makers = shop.makers[places]
-    goods = Goods(
-        group[order],
-        value[order],
-        makers,
-        shop.brands[places],
-        paths[:, shop.categories[places]],
-        _rights(makers, shares),
-    )
+    traits = known.traits.take(places, axis=0).T
+    makers = traits[0]
+    goods = Goods(group[order], value[order], makers, traits[1], traits[2:], _rights(makers, shares))
     return Pool(places, levels[order], goods, tuple(parts), order)
 
 

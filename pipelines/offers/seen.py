@@ -46,10 +46,13 @@ def fresh(
     places: npt.NDArray[np.int32], seen: Seen, wanted: npt.NDArray[np.int32] | None
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
     """Candidates that no earlier level brought, in order, each once, and where they stood."""
-    at = np.arange(len(places)) if seen.empty else np.flatnonzero(~seen.among(places))
+    new, at = places, np.arange(len(places))
+    if not seen.empty:
+        at = np.flatnonzero(~seen.among(places))
+        new = places[at]
     if wanted is not None:
-        at = at[np.isin(places[at], wanted)]
-    new = places[at]
+        at = at[np.isin(new, wanted)]
+        new = places[at]
     if len(set(new.tolist())) < len(new):
         first = np.sort(np.unique(new, return_index=True)[1])
         new, at = new[first], at[first]

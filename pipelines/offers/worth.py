@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.policy import PolicySettings
-from pipelines.offers.eligibility import keeps_margin
+from pipelines.offers.derived import derived
 from pipelines.offers.value.odds import gain, spend
 from pipelines.offers.view import ShopReads
 
@@ -68,40 +68,40 @@ def options(
         shadow: by campaign the price of a unit of its money; inf: all is spent; a campaign that is not there: 0.
         policy: the settings.
     """
-    prices, costs, every = shop.prices[places], shop.costs[places], len(places)
-    at, rows, told = shop.offers.running(places, now, store_id)
+    known, offers = derived(shop), shop.offers
+    at, rows = offers.running(places, now, store_id)
     scarce: npt.NDArray[np.float64] | None = None
     if len(rows):
-        allowed = keeps_margin(told["price"], costs[at], policy.margin_floor)
+        allowed = known.keeping(policy.margin_floor).offers[rows]
         if shadow:
-            scarce = shop.offers.by_campaign(shadow)[told["campaign"]]
+            scarce = offers.by_campaign(shadow)[offers.campaign_codes[rows]]
             allowed &= scarce < np.inf
-            scarce = scarce[allowed]
-        at, rows, discount = at[allowed], rows[allowed], told["discount"][allowed]
-        discount[discount != discount] = 0.0
-    row = np.full(every, NO_OFFER, np.int64)
-    if not len(rows):
-        plain = np.full(every, np.nan) if odds is None else gain(odds, prices, costs)
-        return Options(plain.copy(), row, plain, at, rows, np.zeros(0))
+        if not allowed.all():
+            at, rows = at[allowed], rows[allowed]
+            scarce = None if scarce is None else scarce[allowed]
+    every, discount = len(places), offers.depths[rows]
     if odds is None:
-        plain, worths = np.full(every, np.nan), np.full(len(at), np.nan)
+        plain, worths = np.full(every, np.nan), np.full(len(rows), np.nan)
     else:
         both = np.concatenate([np.arange(every), at])  # without an offer and with each: weighed at once
-        depths = np.concatenate([np.zeros(every), discount])
-        weighed = gain(odds[both], prices[both], costs[both], depths)
+        told = odds.T.astype(np.float64, order="C").take(both, axis=1).T
+        prices, costs = known.money.take(places, axis=0).take(both, axis=0).T
+        weighed = gain(told, prices, costs, np.concatenate([np.zeros(every), discount]))
         plain, worths = weighed[:every], weighed[every:]
         if scarce is not None:
-            worths = worths - scarce * spend(odds[at], prices[at], discount)
-    best = plain.copy()
+            worths = worths - scarce * spend(told[every:], prices[every:], discount)
+    row, best = np.full(every, NO_OFFER, np.int64), plain.copy()
+    if not len(rows):
+        return Options(best, row, plain, at, rows, worths)
     # Of one candidate the worth most first, then the smallest discount; where none can be told, as they lie.
-    known = worths == worths
-    order = np.lexsort((np.where(known, discount, 0.0), np.where(known, -worths, 0.0), at))
+    order = np.lexsort((np.where(worths == worths, discount, 0.0), -worths, at))
     whose = at[order]
     ahead = np.empty(len(order), bool)
     ahead[0] = True
     np.not_equal(whose[1:], whose[:-1], out=ahead[1:])
     first = order[ahead]
-    of, most, usual = at[first], worths[first], plain[at[first]]
+    of, most = at[first], worths[first]
+    usual = plain[of]
     better = (most > usual) | ((discount[first] == 0) & (most >= usual)) | (most != most)
     row[of[better]], best[of[better]] = rows[first[better]], most[better]
     return Options(best, row, plain, at, rows, worths)

@@ -190,7 +190,7 @@ def spent_offers(shop: ShopReads, slate: Slate, store_id: str | None, now: datet
         return []
     places = np.array([chosen.place for chosen in slate.items], np.int32)
     found = []
-    running, rows, _ = shop.offers.running(places, now, store_id)
+    running, rows = shop.offers.running(places, now, store_id)
     for at, row in zip(running, rows, strict=True):
         offer = shop.offers.offer(int(row))
         if offer.campaign_id in spent:
