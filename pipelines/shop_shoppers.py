@@ -14,8 +14,9 @@ has passed at the newest interaction of the lake is left out.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from struct import unpack
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,26 +36,21 @@ _TIME = pl.Datetime("us", "UTC")
 Ints = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Own:
+class Own(NamedTuple):
     """One shopper's; items by their position in the shop, times in minutes since 1970 (UTC).
 
     Attributes:
-        held: items that they have. until: when each may be shown again; NEVER_MINUTE: never.
-        lasts: whether that is because their supply lasts, and not because they just bought it.
-        shown, at: items that they were shown, and when.
+        held: items that they have: (item, when it may be shown again, NEVER_MINUTE: never; whether that is because
+            their supply lasts, and not because they just bought it).
+        shown: items that they were shown, and when.
     """
 
-    held: npt.NDArray[np.int32]
-    until: Ints
-    lasts: npt.NDArray[np.bool_]
-    shown: npt.NDArray[np.int32]
-    at: Ints
+    held: list[tuple[int, int, bool]]
+    shown: list[tuple[int, int]]
 
 
 NEVER_MINUTE = _NEVER
-_NONE = np.zeros(0, np.int32)
-NO_SHOPPER = Own(_NONE, np.zeros(0, np.int64), np.zeros(0, bool), _NONE, np.zeros(0, np.int64))
+NO_SHOPPER = Own([], [])
 
 
 def hold_minutes(interval_days: npt.ArrayLike, durable: npt.ArrayLike, policy: PolicySettings) -> Ints:
@@ -171,11 +167,14 @@ class ShopShoppers:
         raw = self._file.get(TABLE, key_of(shopper_id))
         if raw is None:
             return NO_SHOPPER
-        held = int.from_bytes(raw[:4], "little")
-        pairs = np.frombuffer(raw, "<u4", -1, 4).reshape(-1, 2)
-        places, minutes = pairs[:, 0].astype(np.int32), (pairs[:, 1] & np.uint32(_NEVER)).astype(np.int64)
-        lasts = (pairs[:held, 1] >> np.uint32(31)).astype(bool)
-        return Own(places[:held], minutes[:held], lasts, places[held:], minutes[held:])
+        ends, numbers = 2 * int.from_bytes(raw[:4], "little"), unpack(f"<{len(raw) // 4 - 1}I", raw[4:])
+        return Own(
+            [
+                (place, minute & _NEVER, minute > _NEVER)
+                for place, minute in zip(numbers[:ends:2], numbers[1:ends:2], strict=True)
+            ],
+            list(zip(numbers[ends::2], numbers[ends + 1 :: 2], strict=True)),
+        )
 
     def close(self) -> None:
         """Let the file go."""

@@ -102,28 +102,28 @@ def facts_of(
 def _of_shopper(
     shop: Shop, shopper_id: str, now: datetime, policy: PolicySettings, recent: Recent | None
 ) -> tuple[Held, dict[int, int]]:
-    own = shop.shoppers.own(shopper_id)
-    keeps = own.until > micros(now) // MINUTE
+    own, moment = shop.shoppers.own(shopper_id), micros(now)
+    minute = moment // MINUTE
     held: Held = {
         place: (NEVER_AGAIN if until == NEVER_MINUTE else until * MINUTE, lasts)
-        for place, until, lasts in zip(
-            own.held[keeps].tolist(), own.until[keeps].tolist(), own.lasts[keeps].tolist(), strict=True
-        )
+        for place, until, lasts in own.held
+        if until > minute
     }
-    since = micros(now - timedelta(days=policy.cap_days)) // MINUTE
-    seen = set(zip(own.shown.tolist(), own.at.tolist(), strict=True)) if len(own.shown) else set()
+    seen = set(own.shown)
     if recent is not None:
         bought, new = _placed(shop, recent, policy)
         for place, back, until, lasts in bought:
             if back:
                 held.pop(place, None)
-            elif until > micros(now) and until > held.get(place, (0, False))[0]:
+            elif until > moment and until > held.get(place, (0, False))[0]:
                 held[place] = until, lasts
         seen |= new
     shown: dict[int, int] = {}
-    for place, at in seen:
-        if at >= since:
-            shown[place] = shown.get(place, 0) + 1
+    if seen:
+        since = micros(now - timedelta(days=policy.cap_days)) // MINUTE
+        for place, at in seen:
+            if at >= since:
+                shown[place] = shown.get(place, 0) + 1
     return held, shown
 
 

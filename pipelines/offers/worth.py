@@ -93,15 +93,30 @@ def options(
     row, best = np.full(every, NO_OFFER, np.int64), plain.copy()
     if not len(rows):
         return Options(best, row, plain, at, rows, worths)
-    # Of one candidate the worth most first, then the smallest discount; where none can be told, as they lie.
-    order = np.lexsort((np.where(worths == worths, discount, 0.0), -worths, at))
-    whose = at[order]
-    ahead = np.empty(len(order), bool)
-    ahead[0] = True
-    np.not_equal(whose[1:], whose[:-1], out=ahead[1:])
-    first = order[ahead]
+    first = _first_best(at, worths, discount)
     of, most = at[first], worths[first]
     usual = plain[of]
     better = (most > usual) | ((discount[first] == 0) & (most >= usual)) | (most != most)
     row[of[better]], best[of[better]] = rows[first[better]], most[better]
     return Options(best, row, plain, at, rows, worths)
+
+
+def _first_best(
+    at: npt.NDArray[np.int64], worths: npt.NDArray[np.float64], discount: npt.NDArray[np.float64]
+) -> npt.NDArray[np.int64]:
+    """Where each candidate's best option stands; of equals the smallest discount, then as they lie, as where unknown.
+
+    Args:
+        at: the candidate of each option, ascending, at least one.
+        worths, discount: of each option.
+    """
+    ahead = np.empty(len(at), bool)
+    ahead[0] = True
+    np.not_equal(at[1:], at[:-1], out=ahead[1:])
+    starts, known = np.flatnonzero(ahead), worths == worths
+    if known.all():
+        best = np.flatnonzero(worths == np.maximum.reduceat(worths, starts)[ahead.cumsum() - 1])
+        if len(best) == len(starts):  # nowhere two alike: the order of the rest does not matter
+            return best
+    found: npt.NDArray[np.int64] = np.lexsort((np.where(known, discount, 0.0), -worths, at))[starts]
+    return found

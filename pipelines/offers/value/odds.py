@@ -81,6 +81,5 @@ def _terms(
 
 
 def _known(values: npt.ArrayLike) -> Floats:
-    array = np.array(values, np.float64)
-    array[array < 0] = np.nan
-    return array
+    array = np.asarray(values, np.float64)
+    return np.where(array < 0, np.nan, array)
