@@ -6,7 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
+
+from prometheus_client import Counter
 
 from configs.clock import Clock
 from configs.settings import Settings
@@ -90,16 +93,14 @@ class Answering:
         expires = now + timedelta(minutes=self.settings.claim_minutes)
         stocked = view.shop.stocked(ask.store_id) is not None
         places = [chosen.place for chosen in slate.items]
-        cards, rules_off = view.shop.cards(places), _rules_off(view, places)
+        cards, costs = view.shop.cards(places), view.shop.costs[places].tolist()
         item_ids = [card["item_id"] for card in cards]
         named = None if quiet else ask.shopper_id  # who is greeted as another may take no list of theirs along
         links = self.links(Claim(recommendation_id, named, ask.store_id, None, expires), item_ids)
-        items = []
-        each = zip(slate.items, cards, links, rules_off, strict=True)
-        for rank, (chosen, card, link, off) in enumerate(each, start=1):
-            items.append(_item(rank, chosen, card, link, off))
-            if for_page:
-                items[-1] |= {"brand": card["brand"], "category": card["category"], "in_stock": stocked or None}
+        items = list(map(_item, range(1, len(places) + 1), slate.items, cards, links, costs))
+        if for_page:
+            for item, card in zip(items, cards, strict=True):
+                item |= {"brand": card["brand"], "category": card["category"], "in_stock": stocked or None}
         answer: dict[str, Any] = {
             "recommendation_id": recommendation_id,
             "model_version": view.model_version,
@@ -125,7 +126,7 @@ class Answering:
         seconds = time.perf_counter() - started
         answer["took_ms"] = round(seconds * 1000, 3)
         SECONDS.observe(seconds)
-        RECOMMENDATIONS.labels(ask.placement, (slate.fallback or "none").partition(":")[0]).inc()
+        _counted(ask.placement, slate.fallback).inc()
         return answer
 
     def link(self, claim: Claim) -> str:
@@ -134,39 +135,36 @@ class Answering:
 
     def links(self, claim: Claim, item_ids: Sequence[str | None]) -> list[str]:
         """The addresses of several items of one slate."""
-        return [f"{self.public_url}/c/{token}" for token in self.claims.seal_items(claim, item_ids)]
+        prefix = f"{self.public_url}/c/"
+        return [prefix + token for token in self.claims.seal_items(claim, item_ids)]
 
 
-def _item(rank: int, chosen: Chosen, card: Mapping[str, Any], claim_url: str, rules_off: list[str]) -> dict[str, Any]:
+@cache
+def _counted(placement: str, fallback: str | None) -> Counter:
+    """The counter of such answers."""
+    return RECOMMENDATIONS.labels(placement, (fallback or "none").partition(":")[0])
+
+
+def _item(rank: int, chosen: Chosen, card: Mapping[str, Any], claim_url: str, cost: int) -> dict[str, Any]:
+    running, price, was = chosen.terms
+    ends = None if running is None else running.ends
     return {
         "item_id": card["item_id"],
         "rank": rank,
         "score": round(chosen.score, 6),
         "reason": chosen.reason,
         "propensity": round(chosen.propensity, 12),
-        "offer": _offer(chosen, card["currency"]),
+        "offer": {
+            "offer_id": None if running is None else running.offer_id,
+            "price": price,
+            "was": was,
+            "discount": 0.0 if running is None else running.discount,
+            "ends": None if ends is None else datetime.fromtimestamp(ends / 1e6, UTC).isoformat(),
+            "currency": card["currency"],
+        },
         "title": card["title"],
         "image_url": card["image_url"],
         "claim_url": claim_url,
-        "rules_off": rules_off,
-    }
-
-
-def _rules_off(view: View, places: list[int]) -> list[list[str]]:
-    """Of each item the rules that could not be applied, because nobody says what they need."""
-    known = (view.shop.costs[places] != UNKNOWN_PRICE) & (view.shop.prices[places] != UNKNOWN_PRICE)
-    return [[] if told else ["margin"] for told in known.tolist()]
-
-
-def _offer(chosen: Chosen, currency: str) -> dict[str, Any]:
-    terms = chosen.terms
-    running = terms.offer
-    ends = None if running is None or running.ends is None else running.ends
-    return {
-        "offer_id": None if running is None else running.offer_id,
-        "price": terms.price,
-        "was": terms.was,
-        "discount": 0.0 if running is None else running.discount,
-        "ends": None if ends is None else datetime.fromtimestamp(ends / 1e6, UTC).isoformat(),
-        "currency": currency,
+        # what could not be applied, because nobody says what it needs
+        "rules_off": ["margin"] if price is None or cost == UNKNOWN_PRICE else [],
     }

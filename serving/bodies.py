@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from serving.problems import Problem, from_validation
 
@@ -119,19 +119,27 @@ async def read_body(request: Request, kind: type[Body]) -> Body:
     Raises:
         Problem: 400 no JSON, 413 too large, 415 another media type, 422 a field that does not fit.
     """
-    media = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if media not in {"application/json", ""}:
+    media, announced = b"application/json", b""
+    for name, value in request.scope["headers"]:
+        if name == b"content-type":
+            media = value
+        elif name == b"content-length":
+            announced = value
+    if media.partition(b";")[0].strip().lower() not in {b"application/json", b""}:
         raise Problem(415, "Send the body as application/json.")
-    too_large = Problem(413, f"The body is larger than {MAX_BODY:,} bytes; send it in parts.")
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > MAX_BODY:
-        raise too_large
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
+    too_large = f"The body is larger than {MAX_BODY:,} bytes; send it in parts."
+    if announced.isdigit() and int(announced) > MAX_BODY:
+        raise Problem(413, too_large)
+    parts, size, more = list[bytes](), 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        more = message.get("more_body", False)
         if size > MAX_BODY:
-            raise too_large
-        parts.append(part)
+            raise Problem(413, too_large)
     try:
         return kind.model_validate_json(b"".join(parts))
     except ValidationError as error:

@@ -48,6 +48,15 @@ def gives(answer: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
     return {200: {"model": answer}}
 
 
+class _Json(Response):
+    """Bytes of JSON, with the two headers that they need."""
+
+    def init_headers(self, headers: object = None) -> None:
+        """Without what the framework looks through to make the same."""
+        length = str(len(self.body)).encode()
+        self.raw_headers = [(b"content-length", length), (b"content-type", b"application/json")]
+
+
 def json_response(content: Any) -> Response:
     """An answer as JSON, encoded once."""
-    return Response(orjson.dumps(content), media_type="application/json")
+    return _Json(orjson.dumps(content))

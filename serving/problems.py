@@ -69,7 +69,7 @@ def from_validation(error: ValidationError) -> Problem:
 
 
 class UnexpectedErrors:
-    """Answers what no handler foresaw; the log gets the kind and the place, never a value that could be a shopper's."""
+    """Answers what no handler foresaw (`unexpected`); the log never gets a value that could be a shopper's."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -86,14 +86,19 @@ class UnexpectedErrors:
         try:
             await self._app(scope, receive, watched)
         except Exception as error:
-            trace = error.__traceback__
-            while trace is not None and trace.tb_next is not None:
-                trace = trace.tb_next
-            where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "?"
-            _LOG.error("unexpected %s at %s", type(error).__name__, where)
+            response = unexpected(error)
             if scope["type"] == "http" and not started:
-                detail = "The server met an unexpected error; its log names the kind and the place."
-                await problem_response(500, detail)(scope, receive, send)
+                await response(scope, receive, send)
+
+
+def unexpected(error: Exception) -> Response:
+    """The answer to what no handler foresaw, once the log has the kind and the place."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "?"
+    _LOG.error("unexpected %s at %s", type(error).__name__, where)
+    return problem_response(500, "The server met an unexpected error; its log names the kind and the place.")
 
 
 def add_handlers(app: FastAPI) -> None:

@@ -16,7 +16,7 @@ from pipelines.offers.eligibility import PLACEMENTS, Placement
 from pipelines.offers.view import View
 from serving.bodies import RecommendBody, read_body
 from serving.described import json_response
-from serving.problems import Problem, UnexpectedErrors, problem_response
+from serving.problems import Problem, problem_response, unexpected
 from serving.services import Services
 
 _BEFORE, _AFTER = "/v1/placements/", ":recommend"
@@ -48,19 +48,22 @@ class Application(FastAPI):
     def take(self, recommend: Recommend) -> None:
         """Take the handler."""
 
-        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        async def answer(scope: Scope, receive: Receive, placement: str) -> Response:
             try:
-                response = await recommend(Request(scope, receive), _placement(scope))
+                return await recommend(Request(scope, receive), placement)
             except Problem as problem:
-                response = problem_response(problem.status, problem.detail, problem.field)
-            await response(scope, receive, send)
+                return problem_response(problem.status, problem.detail, problem.field)
+            except Exception as error:
+                return unexpected(error)
 
-        self._answer = UnexpectedErrors(answer)
+        self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if _placement(scope):
-            await self._answer(scope, receive, send)
+        placement = _placement(scope)
+        if placement:
+            response = await self._answer(scope, receive, placement)
+            await response(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 

@@ -6,7 +6,7 @@ to be acknowledged must not wait for it. Commits may be lost in a power cut, nev
 
 from __future__ import annotations
 
-import secrets
+import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -104,7 +104,7 @@ def new_id(now: datetime) -> str:
 
     Ids grow with time, so the log grows at its end and its old rows are found by their ids.
     """
-    return f"{max(0, int(now.timestamp() * 1000)):012x}{secrets.token_hex(10)}"
+    return f"{max(0, int(now.timestamp() * 1000)):012x}{os.urandom(10).hex()}"
 
 
 def append_decisions(engine: Engine, rows: Sequence[Row], parts: Sequence[tuple[PartKey, bytes]]) -> None:

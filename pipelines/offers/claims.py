@@ -9,7 +9,6 @@ import base64
 import binascii
 import os
 import struct
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,14 +53,17 @@ class Claims:
 
     def seal_items(self, claim: Claim, item_ids: Sequence[str | None]) -> list[str]:
         """Return a token for each item of one slate; `claim` tells the rest."""
-        head = _HEAD.pack(uuid.UUID(claim.recommendation_id).bytes, int(claim.expires.timestamp()))
-        chance = os.urandom(_NONCE * len(item_ids))
+        end = int(claim.expires.timestamp())
+        head = _HEAD.pack(bytes.fromhex(claim.recommendation_id), end) + orjson.dumps(
+            [claim.shopper_id, claim.store_id]
+        )
+        head = head[:-1] + b","  # the list goes on
+        chance, seal = os.urandom(_NONCE * len(item_ids)), self._cipher.encrypt
         tokens = []
-        for at, item_id in enumerate(item_ids):
-            nonce = chance[at * _NONCE : (at + 1) * _NONCE]
-            body = head + orjson.dumps([claim.shopper_id, claim.store_id, item_id])
-            sealed = base64.urlsafe_b64encode(nonce + self._cipher.encrypt(nonce, body, None))
-            tokens.append(sealed.decode().rstrip("="))
+        for at, item_id in zip(range(0, len(chance), _NONCE), item_ids, strict=True):
+            nonce = chance[at : at + _NONCE]
+            sealed = nonce + seal(nonce, head + orjson.dumps(item_id) + b"]", None)
+            tokens.append(base64.urlsafe_b64encode(sealed).rstrip(b"=").decode())
         return tokens
 
     def open(self, token: str) -> Claim | None:
@@ -77,4 +79,4 @@ class Claims:
             return None
         recommendation, end = _HEAD.unpack_from(body)
         shopper, store, item = orjson.loads(body[_HEAD.size :])
-        return Claim(uuid.UUID(bytes=recommendation).hex, shopper, store, item, datetime.fromtimestamp(end, UTC))
+        return Claim(recommendation.hex(), shopper, store, item, datetime.fromtimestamp(end, UTC))

@@ -1,8 +1,10 @@
 """Slates of the last questions, so that the same question is not decided twice while nothing that it reads has changed.
 
-A display asks again whenever its slate ends, and for some minutes the draws of exploration stay the same. A decision is
-a function of the view, the question, the facts, the settings, the draws and the moment; and the moment counts only by
-which offers run and which makers are new. Where all of it is the same, so is the slate.
+A display asks again whenever its slate ends, and for some minutes the draws of exploration stay the same. Most other
+questions are asked once: to keep their slates would cost them a tenth of their time, so a slate is kept when its
+question comes for the second time. A decision is a function of the view, the question, the facts, the settings, the
+draws and the moment; and the moment counts only by which offers run and which makers are new. Where all of it is the
+same, so is the slate.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from pipelines.offers.view import View
 from pipelines.packed import Ranked
 
 SLATES = 4_000  # twelve kilobytes each
+_ONCE = 100_000  # questions of which it is known that they were asked
 _NONE = np.zeros(0, np.int32)
 _NO_POOL = Pool(
     _NONE,
@@ -54,6 +57,7 @@ class Memory:
         self._most = most
         # Of which view, with how many forgotten, and the slates: one, so that no thread sees them apart.
         self._known: tuple[View | None, int, dict[Hashable, _Kept]] = (None, 0, {})
+        self._once: set[int] = set()  # hashes of questions
         self._changing = threading.Lock()
 
     def decide(
@@ -86,6 +90,12 @@ class Memory:
         if kept is not None and same and kept.turn == turn and kept.facts == facts:
             return kept.slate
         slate = decide(view, ask, now, facts=facts, policy=policy, seed=seed, live=live)
+        asked = hash(name)
+        if asked not in self._once:
+            if len(self._once) >= _ONCE:
+                self._once = set()
+            self._once.add(asked)
+            return slate
         with self._changing:
             of, without, slates = self._known
             if of is not view or without != forgotten:

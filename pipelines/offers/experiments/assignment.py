@@ -72,6 +72,8 @@ def groups(pseudonym: str, settings: Experiments, *, holdout: float, now: dateti
     """
     if in_holdout(pseudonym, holdout):
         return Group(holdout=True)
+    if not settings.experiments:
+        return NO_GROUP
     drawn = {name: variant_of(pseudonym, name, one) for name, one in settings.experiments.items() if one.runs(now)}
     return Group(variants={name: variant for name, variant in drawn.items() if variant is not None})
 
