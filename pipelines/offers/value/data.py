@@ -26,6 +26,7 @@ VISIT_GAP = 2 * 3_600
 """Seconds without an event after which a shopper's next event in a store is another visit."""
 PLACEMENTS = ("entrance", "aisle", "checkout", "phone")
 _SHOWN, _DRAWN = ("impression",), ("promotion_offered", "promotion_not_offered")
+_LOOKED = ("view", "click", "add_to_cart")
 _ATTRIBUTES = {"discount": pl.Float64, "propensity": pl.Float64, "screen_id": pl.String, "coupon_disc": pl.Float64}
 
 
@@ -94,6 +95,7 @@ class ValueData:
         purchases: extra `units`, `price` (paid for one), `off` (1: a discount was on it).
         showings: impressions; extra `position` (from 1), `placement` (of PLACEMENTS, -1), `discount`.
         draws: random offers; extra `offered` (1 or 0), `propensity` (of what happened), `discount`.
+        looks: goods looked at in the app, one for each shopper, item and session.
         interests: contents watched, by word; `item` is the word's number; extra `weight`.
         displays: (store, item, start, end) of advertising in stores.
     """
@@ -113,6 +115,7 @@ class ValueData:
     purchases: Events
     showings: Events
     draws: Events
+    looks: Events
     interests: Events
     displays: Ints
 
@@ -131,6 +134,7 @@ class ValueData:
             purchases=_of_visits(earlier(self.purchases), kept),
             showings=_of_visits(earlier(self.showings), kept),
             draws=_of_visits(earlier(self.draws), kept),
+            looks=earlier(self.looks),
             interests=earlier(self.interests),
             displays=self.displays[self.displays[:, 2] < moment],
         )
@@ -169,6 +173,9 @@ def read_value_data(tables: Tables, before: datetime, *, counts: Counts | None =
     bought = bought if counts is None else counts(bought)
     if not bought.height:
         return None
+    inspected = rows.filter(pl.col("event_type").is_in(_LOOKED))
+    looked = inspected.select("shopper_id", "item_id", "event_time", "event_type", "order_id").collect()
+    looked = looked if counts is None else counts(looked)
     items = tables.scan("items").select("item_id", "price", "cost", "category", "tags", "first_seen").collect()
     items = items.join(bought.select("item_id").unique(), on="item_id", how="full", coalesce=True).sort("item_id")
     people = pl.concat([bought["shopper_id"], shown["shopper_id"]]).unique().sort()
@@ -220,6 +227,7 @@ def read_value_data(tables: Tables, before: datetime, *, counts: Counts | None =
         purchases=_in_order(kept.take(kept.item >= 0)),
         showings=_in_order(whole.take((kind == _SHOWN[0]) & (whole.item >= 0))),
         draws=_in_order(whole.take(np.isin(kind, _DRAWN) & (whole.item >= 0))),
+        looks=_looks(looked, ids),
         interests=_interests(tables, before, since, ids, words),
         displays=_displays(tables, before, ids),
     )
@@ -235,6 +243,18 @@ def _with_attributes(rows: pl.LazyFrame) -> pl.LazyFrame:
         pl.col(name).cast(kind, strict=False) if name in known else pl.lit(None, kind).alias(name)
         for name, kind in _ATTRIBUTES.items()
     )
+
+
+def _looks(rows: pl.DataFrame, ids: dict[str, pd.Index]) -> Events:
+    """One look for all that a shopper did with an item without a long break, at the time of the first of it."""
+    shopper, item = _codes(rows, "shopper_id", ids), _codes(rows, "item_id", ids)
+    time = rows.select(_seconds("event_time"))["event_time"].to_numpy().astype(np.int64)
+    known = np.flatnonzero((shopper >= 0) & (item >= 0))
+    order = known[np.lexsort((time[known], item[known], shopper[known]))]
+    shopper, item, time = shopper[order], item[order], time[order]
+    begins = (np.diff(shopper) != 0) | (np.diff(item) != 0) | (np.diff(time) > VISIT_GAP)
+    first = np.flatnonzero(np.r_[True, begins][: len(order)])
+    return _in_order(Events(shopper[first], item[first], time[first], np.full(len(first), -1), {}))
 
 
 def _seconds(name: str) -> pl.Expr:

@@ -24,12 +24,14 @@ NAMES = (
     "category_due", "item_rate", "item_rate_near", "item_trend_near", "category_rate_all", "taste", "taste_share",
     "interest", "watched", "dear", "thrift", "dear_to_the_thrifty", "on_offer_share", "display", "visits",
     "visit_days", "lines", "age_days", "taste_all", "redeem", "category_near", "loyalty",
-    "taste_words", "taste_price", "prompted_item", "prompted_category", "shown_category", "place",
+    "taste_words", "taste_price", "prompted_item", "prompted_category", "shown_category", "looked_category", "place",
 )  # fmt: skip
 SHOWN_NAMES = ("showings", "screens", "position", "entrance", "aisle", "checkout", "phone", "cut")
 _LONG, _RECENT, _SHOWINGS = 56, 14, 14
-_PAIRS, _OTHERS = 100_000, 3
+_CHOICES, _OTHERS = 60_000, 8
 _MOST_WORDS = 64
+_LIKE_OTHERS = 3.0
+"""What is watched nearby counts for each shopper as so many views of their own."""
 
 
 @dataclass(frozen=True)
@@ -91,22 +93,30 @@ class Known:
         self._kinds_shown = Past(shown.shopper * self._kinds + data.category[shown.item], shown.time)
         self._prompted = Past(prompted.shopper * goods + prompted.item, prompted.time)
         self._kinds_prompted = Past(prompted.shopper * self._kinds + data.category[prompted.item], prompted.time)
+        looks = data.looks
+        self._kinds_looked = Past(looks.shopper * self._kinds + data.category[looks.item], looks.time)
         seen = data.interests
         words = data.tags.shape[1]
         self._words = words
         watched = np.bincount(seen.item, minlength=words)
         self.words = np.sort(np.argsort(-watched, kind="stable")[:_MOST_WORDS])
         self._interest = Past(seen.shopper * words + seen.item, seen.time)
+        self._interest_near = Past(self.home[seen.shopper] * words + seen.item, seen.time)
         self._display = _Displays(data.displays, goods)
 
     # ------------------------------------------------------------------ the shopper
 
     def interest(self, shopper: Ints, moment: int) -> Floats:
-        """How shoppers divided their attention among words before a moment, shape (n, words); rows sum to below 1."""
+        """How shoppers divide their attention among words, by what they watched before a moment, shape (n, words).
+
+        Rows sum to 1. Of whom little is known is expected what is watched in the neighbourhood.
+        """
         keys = shopper[:, None] * self._words + np.arange(self._words)
-        when = np.full(keys.size, moment)
-        counts = self._interest.count(keys.ravel(), when).reshape(keys.shape)
-        return np.asarray(counts / (counts.sum(axis=1, keepdims=True) + 2.0))
+        counts = self._interest.count(keys.ravel(), np.full(keys.size, moment)).reshape(keys.shape)
+        everywhere = np.arange(self.places * self._words)
+        near = self._interest_near.count(everywhere, np.full(len(everywhere), moment)).reshape(-1, self._words) + 0.1
+        expected = _LIKE_OTHERS * (near / near.sum(axis=1, keepdims=True))[self.home[shopper]]
+        return np.asarray((counts + expected) / (counts.sum(axis=1, keepdims=True) + _LIKE_OTHERS))
 
     def thrift(self, shopper: Ints, time: Ints) -> Floats:
         """How much less than usual a shopper pays: minus the mean log of price to usual price, shrunk to 0."""
@@ -115,38 +125,43 @@ class Known:
     # ------------------------------------------------------------------ taste
 
     def taste(self, moment: int, rng: np.random.Generator) -> Taste:
-        """Fit the taste model on what was bought before a moment."""
+        """Fit the taste model on what was chosen before a moment."""
+        return fit_taste(self._choices(moment, rng), self.data.tags, self.places, self._kinds)
+
+    def _choices(self, moment: int, rng: np.random.Generator) -> Choices:
+        """What was chosen before a moment, each with some of the other goods of its category that stood there."""
         data, bought = self.data, self._chosen
         past = np.flatnonzero(bought.time < moment)
         shelves = Shelves(bought.take(past), data.visits, self._goods, moment)
-        if len(past) > _PAIRS:
-            past = np.sort(rng.choice(past, _PAIRS, replace=False))
-        item = np.repeat(bought.item[past], _OTHERS)
-        sold = np.unique(item)
-        kinds = data.category[sold]
-        order = np.argsort(kinds, kind="stable")
-        low = np.searchsorted(kinds[order], data.category[item])
-        high = np.searchsorted(kinds[order], data.category[item], side="right")
-        other = sold[order][low + (rng.random(len(item)) * (high - low)).astype(np.int64)]
-        row = np.repeat(past, _OTHERS)
-        differ = (other != item) & shelves.had(data.visits.store[bought.visit[row]], other, bought.time[row])
-        row = row[differ]
-        item, other = item[differ], other[differ]
-        shopper, time = bought.shopper[row], bought.time[row]
-        everybody = np.arange(len(data.shopper_ids))
-        told = Choices(
-            person=shopper,
-            place=self.home[shopper],
-            interest=self.interest(everybody, moment),
-            kind=data.category[item],
+        if len(past) > _CHOICES:
+            past = np.sort(rng.choice(past, _CHOICES, replace=False))
+        shopper, mine, time = bought.shopper[past], bought.item[past], bought.time[past]
+        kind = data.category[mine]
+        sold = np.unique(mine)
+        goods = sold[np.argsort(data.category[sold], kind="stable")]
+        low = np.searchsorted(data.category[goods], kind)
+        width = np.searchsorted(data.category[goods], kind, side="right") - low
+        # All goods of a small category, of a large one some: evenly spread, from a random one on.
+        step = np.maximum(width / _OTHERS, 1.0)[:, None]
+        column = ((rng.random((len(past), 1)) + np.arange(_OTHERS)) * step).astype(np.int64)
+        row, at = np.nonzero(column < width[:, None])
+        other = goods[low[row] + column[row, at]]
+        there = (other != mine[row]) & shelves.had(data.visits.store[bought.visit[past[row]]], other, time[row])
+        row, other = row[there], other[there]
+        some, many = np.unique(row, return_counts=True)
+        row, item = np.r_[some, row], np.r_[mine[some], other]
+        order = np.argsort(row, kind="stable")  # what was bought before what was not
+        row, item = row[order], item[order]
+        return Choices(
+            person=shopper[some],
+            place=self.home[shopper[some]],
+            kind=kind[some],
+            interest=self.interest(np.arange(len(data.shopper_ids)), moment),
+            first=np.cumsum(many + 1) - (many + 1),
             item=item,
             dear=self.dear[item],
-            again=self._again(shopper, item, time),
-            other=other,
-            other_dear=self.dear[other],
-            other_again=self._again(shopper, other, time),
+            again=self._again(shopper[row], item, time[row]),
         )
-        return fit_taste(told, data.tags, self.places, self._kinds)
 
     def _again(self, shopper: Ints, item: Ints, time: Ints) -> Floats:
         own = self._pair.count(shopper * self._goods + item, time)
@@ -227,6 +242,7 @@ class Known:
             np.log1p(self._prompted.count(pair, time)),
             np.log1p(self._kinds_prompted.count(own, time)),
             np.log1p(self._kinds_shown.count(own, time, since=long)),
+            np.log1p(self._kinds_looked.count(own, time)),
             near,
         )
         return np.concatenate([np.stack(columns, axis=1), each[:, self.words].toarray()], axis=1).astype(np.float32)

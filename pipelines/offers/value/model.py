@@ -94,10 +94,10 @@ class ValueModel:
         after = self.shown(features, before, shown, item)
         told = np.empty((len(item), ODDS))
         told[:, 0], told[:, 1] = before, after
-        told[:, 2] = self.response.slope(features)
+        told[:, 2] = slope = self.response.slope(features)
         margin = np.maximum(np.nan_to_num(data.price[item] - data.cost[item]), 0.0)
         lasts = self._lasts(features, data.category[item])
-        told[:, 3], told[:, 4] = self.others.told(shopper, data.category[item], expit(before), margin, lasts)
+        told[:, 3], told[:, 4] = self.others.told(shopper, data.category[item], expit(before), margin, slope, lasts)
         told[~np.isfinite(data.price[item]) | ~np.isfinite(data.cost[item])] = np.nan
         return told
 
@@ -188,7 +188,7 @@ def _learned(model: ValueModel, drawn: Drawn) -> Others:
         return np.asarray(np.bincount(drawn.beside_row, weights=told, minlength=len(chance)), np.float64)
 
     usual, bought, square = of_rows(other * each), of_rows(other), of_rows(other * each**2)
-    cut = drawn.shown[:, -1].astype(np.float64)
+    cut = drawn.shown[:, -1].astype(np.float64) * model.response.slope(drawn.features)
     taken, brought = parts(chance, expit(after) - chance, cut, usual, bought)
     return learn_others(taken, brought, usual=usual, square=square, profit=drawn.others, offered=drawn.offered,
                         propensity=drawn.propensity)  # fmt: skip

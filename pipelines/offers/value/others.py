@@ -1,10 +1,12 @@
 """What a showing does to other goods of its category: an added sale takes from them, a discount may bring them to mind.
 
     effect on their profit = - taken x (added chance of the item) x (what they bring where the item is not bought)
-                             + brought x -log(1 - discount) x (what they bring) x (chance that nothing is bought there)
+                             + brought x (slope x -log(1 - discount)) x (what they bring)
+                               x (chance that nothing is bought there)
 
-The second is the slope of odds: whoever buys in the category anyway cannot be brought to it. Both factors are learned
-from random offers, whose propensities are known, and drawn towards what is expected of them without any evidence.
+The second is the slope of odds: whoever buys in the category anyway cannot be brought to it, and who minds prices more
+is brought to it more. Both factors are learned from random offers, whose propensities are known, and drawn towards what
+is expected of them without any evidence.
 """
 
 from __future__ import annotations
@@ -32,7 +34,13 @@ class Others:
     brought: float = 0.0
 
     def told(
-        self, shopper: Ints, category: Ints, chance: Floats, margin: Floats, lasts: Floats | float = 1.0
+        self,
+        shopper: Ints,
+        category: Ints,
+        chance: Floats,
+        margin: Floats,
+        slope: Floats | float,
+        lasts: Floats | float = 1.0,
     ) -> tuple[Floats, Floats]:
         """What an item's showing does to others, shape (n,) each, in units of the item's own profit.
 
@@ -42,6 +50,7 @@ class Others:
             shopper, category: of each item; what they have in common is weighed together.
             chance: of a purchase unshown.
             margin: profit of one, not negative.
+            slope: what each unit of -log(1 - discount) adds to the log-odds.
             lasts: the share of more purchases in the category that later visits do not lose.
 
         Returns:
@@ -51,7 +60,7 @@ class Others:
         _, number = np.unique(np.stack([shopper, category]), axis=1, return_inverse=True)
         group = number.ravel()
         total, bought = (np.bincount(group, weights=weights)[group] for weights in (chance * margin, chance))
-        taken, brought = parts(chance, 1.0, 1.0, total - chance * margin, bought - chance)
+        taken, brought = parts(chance, 1.0, slope, total - chance * margin, bought - chance)
         more = np.maximum(1.0 - self.taken * (bought - chance) / np.maximum(1.0 - chance, _LEAST), 0.0)
         later = (1.0 - lasts) * more * total / np.maximum(bought, _NOTHING)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -66,7 +75,7 @@ def parts(
     """The two terms without their factors, shape (n,) each.
 
     Args:
-        chance: of a purchase of the item unshown. added: what showing adds to it. cut: -log(1 - discount).
+        chance: of a purchase of the item unshown. added: what showing adds to it. cut: slope x -log(1 - discount).
         usual: expected profit of the others unshown. others: chance that one of them is bought.
     """
     taken = -added * usual / np.maximum(1.0 - chance, _LEAST)

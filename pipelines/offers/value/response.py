@@ -1,37 +1,43 @@
-"""Log-odds that what is shown is bought: a small logistic regression that rises with the discount.
+"""Log-odds that what is shown is bought: a small regression with two regimes, which rises with the discount.
 
 What a shop shows at random is little beside what it sells, so this model leans on what the many purchases tell, and its
-weights are drawn towards what theory expects (a normal prior each). It has two regimes, mixed by how foreign the
-category is to the shopper. A good of a foreign category is not bought unless it is shown, so that sales say nothing of
-how often; but the utility that tells goods of a category apart also tells whether one is worth buying at all, up to a
-constant of category and item that showings teach. In a category that a shopper buys anyway the odds unshown say most,
-and showing shifts them.
+weights are drawn towards what theory expects (a normal prior each).
+
+    chance = foreign x chance on impulse + (1 - foreign) x chance by need
+
+A good of a category that is foreign to the shopper is not bought unless it is shown, so that sales say nothing of how
+often; but the utility that tells goods of a category apart also tells whether one is worth buying at all, up to a
+constant of category and item that showings teach. In a category that a shopper needs again and again the odds unshown
+say most, and showing shifts them. Of which kind a category is for a shopper nobody says: how often they bought in it
+and looked at its goods tells it, as far as that foretells what came of showings. What a good is like, how it is shown
+and its discount count in both regimes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 from scipy.optimize import minimize
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from pipelines.offers.value.features import NAMES, SHOWN_NAMES
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-# Weights of numbers: expected value and standard deviation. `f` for foreign, `o` for one's own category.
-_NUMBERS = {
-    "f": (-3.5, 2.0), "f taste": (1.0, 0.3), "f category_near": (0.0, 0.5), "f interest": (0.0, 1.0),
-    "f thrift": (0.0, 0.2), "f loyalty": (0.0, 3.0), "f taste loyalty": (0.0, 1.5), "f display": (0.4, 0.3),
-    "f category_rate": (0.0, 0.3), "o category_rate": (0.0, 0.3), "f category_rate_all": (0.0, 0.3),
-    "f taste_words": (0.0, 0.3), "f taste_price": (0.0, 0.3),
-    "o": (-1.0, 2.0), "o unshown": (0.7, 0.3), "o taste": (0.0, 0.3), "o category_due": (0.0, 0.5),
-    "o taste_share": (0.0, 0.3), "o own_item": (0.0, 0.5), "o thrift": (0.0, 0.2),
-    "o loyalty": (0.0, 3.0),
+# Weights of numbers: expected value and standard deviation. First on impulse, then by need.
+_IMPULSE = {
+    "one": (-3.0, 2.0), "taste": (1.0, 0.3), "category_near": (0.0, 0.5), "loyalty": (0.0, 3.0), "display": (0.4, 0.3),
+    "category_rate": (0.0, 0.3), "category_rate_all": (0.0, 0.3), "thrift": (0.0, 0.2),
+}  # fmt: skip
+_NEED = {
+    "one": (-1.0, 2.0), "unshown": (0.7, 0.3), "taste": (0.0, 0.3), "category_due": (0.0, 0.5),
+    "taste_share": (0.0, 0.3), "own_item": (0.0, 0.5), "thrift": (0.0, 0.2), "loyalty": (0.0, 3.0),
+    "category_rate": (0.0, 0.3),
 }  # fmt: skip
 # What came of showing the shopper such goods before; further how an item is shown.
 _HOW = {
@@ -40,14 +46,31 @@ _HOW = {
     "entrance": (0.0, 0.3), "aisle": (0.0, 0.3), "checkout": (0.0, 0.3), "phone": (0.0, 0.3),
 }  # fmt: skip
 _DISCOUNT = {"cut": (1.5, 1.5), "cut thrift": (0.7, 1.0)}
-# Of what has a name (a category, an item, a category in a neighbourhood, a word, a word in a neighbourhood): the
+# Log-odds that a category is foreign: by how often the shopper bought in it for their visits, how often everybody does,
+# how often they looked at its goods, how long ago they bought there, and the odds unshown.
+_FOREIGN = {
+    "one": (0.0, 2.0), "times": (-2.0, 1.0), "category_rate_all": (0.0, 0.5), "looked_category": (-0.3, 0.5),
+    "days": (0.0, 0.5), "unshown": (-0.2, 0.3),
+}  # fmt: skip
+# Of what has a name (a category, a category in a neighbourhood, a word, a word in a neighbourhood, an item): the
 # deviation that is expected. The showings correct it, as far as they tell it (as if it were known from _SURE weights).
-_NAMED = {"category": 0.5, "item": 0.4, "category near": 0.3, "word": 1.0, "word near": 1.0}
+_NAMED = {"category": 0.5, "category near": 0.3, "word": 0.3, "word near": 0.3, "item": 0.4}
 _SURE, _ROUNDS = 4.0, 4
 _AT = {name: place for place, name in enumerate(NAMES)}
 _SHOWN_AT = {name: place for place, name in enumerate(SHOWN_NAMES)}
-_ITERATIONS = 300
+_ITERATIONS = 200
 _FAR = 3.0
+_LEAST = 1e-9  # chance
+_LATELY = 15.0  # days
+
+
+@dataclass(frozen=True)
+class _Design:
+    """What is told of rows: columns of both regimes, in the order of the weights, and of whether they are foreign."""
+
+    impulse: sparse.csr_matrix
+    need: sparse.csr_matrix
+    foreign: Floats
 
 
 @dataclass(frozen=True)
@@ -58,6 +81,7 @@ class Response:
         thrift: mean and deviation of the shoppers' thrift.
         categories, items, places: how many there are.
         weights: in the order of `_design`'s columns; the last two, of the discount, are not negative.
+        foreign: weights of what makes a category foreign.
         spread: deviations of what has a name, as found, in the order of _NAMED.
     """
 
@@ -66,6 +90,7 @@ class Response:
     items: int
     places: int
     weights: Floats
+    foreign: Floats
     spread: Floats
 
     @classmethod
@@ -84,103 +109,117 @@ class Response:
         """
         thrift = features[:, _AT["thrift"]].astype(np.float64)
         scale = (float(thrift.mean()), float(thrift.std()) + 1e-6) if len(thrift) else (0.0, 1.0)
-        model = cls(scale, categories, items, places, np.zeros(0), np.zeros(0))
+        model = cls(scale, categories, items, places, np.zeros(0), np.zeros(0), np.zeros(0))
         design = model._design(features, unshown, shown, category, item)
-        turned, squares = design.T.tocsr(), design.multiply(design).T.tocsr()
         words = features.shape[1] - len(NAMES)
-        sizes = [categories, items, categories * places, words, words * places]
-        blocks = [np.array(list(block.values())).T for block in (_NUMBERS, _HOW, _DISCOUNT)]
-        first = len(_NUMBERS)
+        sizes = [categories, categories * places, words, words * places, items]
+        first, count = len(_IMPULSE) + len(_NEED), design.impulse.shape[1]
         kinds = np.split(np.arange(first, first + sum(sizes)), np.cumsum(sizes)[:-1])
-        start = np.concatenate([blocks[0][0], np.zeros(sum(sizes)), blocks[1][0], blocks[2][0]])
+        numbers, further = _prior(_IMPULSE, _NEED), _prior(_HOW, _DISCOUNT, _FOREIGN)
+        start = np.concatenate([numbers[0], np.zeros(sum(sizes)), further[0]])
         usual = np.array(list(_NAMED.values()))
         spread, weights = usual.copy(), start.copy()
-        bounds = [(None, None)] * (len(start) - 2) + [(0.0, None)] * 2  # never less for a deeper discount
+        free = [(None, None)]
+        bounds = free * (count - 2) + [(0.0, None)] * 2 + free * len(_FOREIGN)  # never less for a deeper discount
+        squares = [part.multiply(part).T.tocsr() for part in (design.impulse, design.need)]
+        turned = [part.T.tocsr() for part in (design.impulse, design.need)]
         for _ in range(_ROUNDS):
-            ridge = np.concatenate([blocks[0][1], np.repeat(spread, sizes), blocks[1][1], blocks[2][1]]) ** -2
+            ridge = np.concatenate([numbers[1], np.repeat(spread, sizes), further[1]]) ** -2
 
             def loss(weights: Floats, ridge: Floats = ridge) -> tuple[float, Floats]:
-                margin, away = design @ weights, weights - start
-                value = np.logaddexp(0.0, margin).sum() - bought @ margin + 0.5 * (ridge * away**2).sum()
-                return float(value), np.asarray(turned @ (expit(margin) - bought) + ridge * away)
+                away = weights - start
+                foreign, impulse, need = _chances(design, weights[:count], weights[count:])
+                chance = np.clip(foreign * impulse + (1.0 - foreign) * need, _LEAST, 1.0 - _LEAST)
+                value = -(bought * np.log(chance) + (1.0 - bought) * np.log1p(-chance)).sum()
+                pull = (chance - bought) / (chance * (1.0 - chance))
+                slopes = np.concatenate([
+                    turned[0] @ (pull * foreign * impulse * (1.0 - impulse))
+                    + turned[1] @ (pull * (1.0 - foreign) * need * (1.0 - need)),
+                    design.foreign.T @ (pull * (impulse - need) * foreign * (1.0 - foreign)),
+                ])  # fmt: skip
+                return float(value + 0.5 * (ridge * away**2).sum()), np.asarray(slopes + ridge * away)
 
             found = minimize(
                 loss, weights, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _ITERATIONS}
             )
             weights = np.asarray(found.x, np.float64)
-            chance = expit(design @ weights)
-            told = 1.0 - ridge / (squares @ (chance * (1.0 - chance)) + ridge)  # of each weight the part that rows tell
+            foreign, impulse, need = _chances(design, weights[:count], weights[count:])
+            telling = squares[0] @ (foreign * impulse * (1.0 - impulse)) + squares[1] @ (
+                (1.0 - foreign) * need * (1.0 - need)
+            )
+            told = telling / (telling + ridge[:count])  # of each weight the part that rows tell
             for number, columns in enumerate(kinds):
                 sure = told[columns].sum() + _SURE
                 spread[number] = np.sqrt(((weights[columns] ** 2).sum() + _SURE * usual[number] ** 2) / sure)
-        return cls(model.thrift, categories, items, places, weights, spread)
+        return cls(model.thrift, categories, items, places, weights[:count], weights[count:], spread)
 
     def margin(self, features: Floats, unshown: Floats, shown: Floats, category: Ints, item: Ints) -> Floats:
         """Log-odds of a purchase of what is shown so, shape (n,)."""
-        return np.asarray(self._design(features, unshown, shown, category, item) @ self.weights)
+        foreign, impulse, need = _chances(
+            self._design(features, unshown, shown, category, item), self.weights, self.foreign
+        )
+        chance = foreign * impulse + (1.0 - foreign) * need
+        return np.asarray(logit(np.clip(chance, _LEAST, 1.0 - _LEAST)))
 
     def slope(self, features: Floats) -> Floats:
-        """What each unit of -log(1 - discount) adds to the log-odds, shape (n,), not negative."""
+        """What each unit of -log(1 - discount) adds to the log-odds of either regime, shape (n,), not negative."""
         return np.asarray(self.weights[-2] + self.weights[-1] * np.maximum(0.0, self._thrift(features) + 1.0))
 
     def _thrift(self, features: Floats) -> Floats:
         mean, deviation = self.thrift
         return np.asarray(np.clip((features[:, _AT["thrift"]].astype(np.float64) - mean) / deviation, -_FAR, _FAR))
 
-    def _design(
-        self, features: Floats, unshown: Floats, shown: Floats, category: Ints, item: Ints
-    ) -> sparse.csr_matrix:
+    def _design(self, features: Floats, unshown: Floats, shown: Floats, category: Ints, item: Ints) -> _Design:
         told = features.astype(np.float64)
-        foreign, thrift = foreignness(features), self._thrift(features)
-        own, loyalty = 1.0 - foreign, told[:, _AT["loyalty"]]
-        due = told[:, _AT["category_due"]]
-        numbers = {
-            "f": foreign,
-            **{
-                f"f {name}": foreign * told[:, _AT[name]]
-                for name in ("taste", "category_near", "interest", "display", "taste_words", "taste_price")
-            },
-            "f thrift": foreign * thrift,
-            "f loyalty": foreign * loyalty,
-            "f taste loyalty": foreign * (loyalty - 0.3) * told[:, _AT["taste"]],
-            "o": own,
-            "o unshown": own * np.clip(unshown, -8.0, 3.0),
-            **{f"o {name}": own * told[:, _AT[name]] for name in ("taste", "taste_share", "own_item")},
-            "o category_due": own * np.where(np.isnan(due), 1.0, np.clip(due, 0.0, 3.0)),
-            "o thrift": own * thrift,
-            "f category_rate": foreign * told[:, _AT["category_rate"]],
-            "o category_rate": own * told[:, _AT["category_rate"]],
-            "f category_rate_all": foreign * told[:, _AT["category_rate_all"]],
-            "o loyalty": own * loyalty,
+        rows, thrift = np.arange(len(told)), self._thrift(features)
+        due, days = told[:, _AT["category_due"]], told[:, _AT["category_days"]]
+        before, visits = (np.expm1(told[:, _AT[name]]) for name in ("own_category", "visits"))
+        values = {name: told[:, place] for name, place in _AT.items()} | {
+            "one": np.ones(len(told)),
+            "thrift": thrift,
+            "unshown": np.clip(unshown, -8.0, 3.0),
+            "category_due": np.where(np.isnan(due), 1.0, np.clip(due, 0.0, 3.0)),
+            "times": np.log((before + 0.5) / (0.05 * visits + 0.3)),
+            "days": np.where(np.isnan(days), 0.0, np.log1p(np.nan_to_num(days) / _LATELY)),
         }
-        how = {name: shown[:, place].astype(np.float64) for name, place in _SHOWN_AT.items()}
-        how |= {name: told[:, _AT[name]] for name in ("prompted_item", "prompted_category", "shown_category")}
+        how = values | {name: shown[:, place].astype(np.float64) for name, place in _SHOWN_AT.items()}
         how["position"] = np.log(np.maximum(how["position"], 1.0))
-        discount = {"cut": how["cut"], "cut thrift": how["cut"] * np.maximum(0.0, thrift + 1.0)}
+        how["cut thrift"] = how["cut"] * np.maximum(0.0, thrift + 1.0)
         place, fond = told[:, _AT["place"]].astype(np.int64), sparse.csr_matrix(told[:, len(NAMES) :])
         near = np.zeros((len(told), self.places))
-        near[np.arange(len(told)), place] = 1.0
-        one = np.arange(len(told))
-        named = [
-            sparse.csr_matrix((share, (one, code)), shape=(len(told), width))
-            for code, width, share in (
-                (category, self.categories, foreign),
-                (item, self.items, np.ones(len(told))),
-                (place * self.categories + category, self.places * self.categories, foreign),
-            )
+        near[rows, place] = 1.0
+
+        def named(code: Ints, width: int) -> sparse.csr_matrix:
+            return sparse.csr_matrix((np.ones(len(told)), (rows, code)), shape=(len(told), width))
+
+        def dense(names: Mapping[str, tuple[float, float]], told: Mapping[str, Floats]) -> sparse.csr_matrix:
+            return sparse.csr_matrix(np.stack([told[name] for name in names], axis=1))
+
+        groups = [
+            named(category, self.categories),
+            named(place * self.categories + category, self.places * self.categories),
+            fond,
+            *(sparse.csr_matrix(fond.multiply(near[:, [one]])) for one in range(self.places)),
         ]
-        fond = sparse.csr_matrix(fond.multiply(foreign[:, None]))
-        named += [fond, *(sparse.csr_matrix(fond.multiply(near[:, [one]])) for one in range(self.places))]
+        both = [named(item, self.items), dense(_HOW, how), dense(_DISCOUNT, how)]
+        impulse, need = dense(_IMPULSE, values), dense(_NEED, values)
+        return _Design(
+            sparse.hstack([impulse, _nothing(need), *groups, *both]).tocsr(),
+            sparse.hstack([_nothing(impulse), need, *(_nothing(group) for group in groups), *both]).tocsr(),
+            np.stack([values[name] for name in _FOREIGN], axis=1),
+        )
 
-        def dense(names: dict[str, tuple[float, float]], values: dict[str, Floats]) -> sparse.csr_matrix:
-            return sparse.csr_matrix(np.stack([values[name] for name in names], axis=1))
 
-        parts = [dense(_NUMBERS, numbers), *named, dense(_HOW, how), dense(_DISCOUNT, discount)]
-        return sparse.hstack(parts).tocsr()
+def _chances(design: _Design, weights: Floats, foreign: Floats) -> tuple[Floats, Floats, Floats]:
+    """That the category is foreign, and of a purchase on impulse and by need; shape (n,) each."""
+    return expit(design.foreign @ foreign), expit(design.impulse @ weights), expit(design.need @ weights)
 
 
-def foreignness(features: Floats) -> Floats:
-    """How foreign an item's category is to the shopper: 1 never bought, towards 0 the more of its visits it was."""
-    bought = np.expm1(features[:, _AT["own_category"]].astype(np.float64))
-    visits = np.expm1(features[:, _AT["visits"]].astype(np.float64))
-    return np.asarray(1.0 / (1.0 + (bought / (0.05 * visits + 0.3)) ** 2))
+def _prior(*blocks: Mapping[str, tuple[float, float]]) -> tuple[Floats, Floats]:
+    """Expected values and deviations of some weights."""
+    table = np.array([row for block in blocks for row in block.values()])
+    return table[:, 0], table[:, 1]
+
+
+def _nothing(part: sparse.csr_matrix) -> sparse.csr_matrix:
+    return sparse.csr_matrix(part.shape)

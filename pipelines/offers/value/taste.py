@@ -4,8 +4,9 @@
               + (price + own price x the shopper's thrift) x dear + again x own share of the category's purchases
 
 Liking and slope have a part of the whole shop and a part of the shopper's neighbourhood: what is watched sells in one
-place and not in another, and by how much is learned from sales, not assumed. It is fitted to differences between what
-was bought and other goods of the category (McFadden's sampling of alternatives), with a ridge on every weight.
+place and not in another, and by how much is learned from sales, not assumed. Each purchase is told with some of the
+other goods that stood there (McFadden's sampling of alternatives); every weight has a ridge. What is common to all is
+learned once from the whole history; what is a shopper's own, and how far shoppers differ, from what they chose before.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 from scipy.optimize import minimize
-from scipy.special import expit
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 # How large a weight is expected to be (standard deviation of the ridge), by block.
 _ITEM, _LIKING, _WORD, _PLACE_WORD, _PRICE, _AGAIN = 1.0, 0.5, 2.0, 2.0, 2.0, 2.0
-_OWN_WORD, _OWN_PRICE, _KIND_PRICE = 0.7, 2.0, 1.0
-_ITERATIONS, _STEPS = 60, 3
+_OWN_WORD, _OWN_PRICE, _KIND_PRICE = 0.5, 1.5, 1.0
+_ITERATIONS, _STEPS, _ROUNDS = 80, 2, 3
+_SURE = 20.0
+"""How far shoppers differ is as if told by so many of them beforehand."""
 
 
 @dataclass(frozen=True)
@@ -54,59 +56,65 @@ class Taste:
 
 @dataclass(frozen=True)
 class Choices:
-    """Choices: each row's item and what is told of it for this shopper (a row of `Taste.own`).
+    """Choices, each with the goods that it was made among: `first` is the row of each choice's first good, which is
+    the one that was bought.
 
-    `place` is at least 0; `interest` is of people, the others of rows.
+    `person` (a row of `Taste.own`), `place` (at least 0) and `kind` are of choices, `interest` of people, and `item`,
+    `dear` and `again` of rows.
     """
 
     person: Ints
     place: Ints
-    interest: Floats
     kind: Ints
+    interest: Floats
+    first: Ints
     item: Ints
     dear: Floats
     again: Floats
-    other: Ints
-    other_dear: Floats
-    other_again: Floats
+
+    def __len__(self) -> int:
+        """How many choices there are."""
+        return len(self.first)
+
+    @property
+    def choice(self) -> Ints:
+        """The choice of each row."""
+        return np.repeat(np.arange(len(self)), np.diff(np.r_[self.first, len(self.item)]))
 
 
 def fit_taste(told: Choices, tags: sparse.csr_matrix, places: int, kinds: int) -> Taste:
-    """Fit the weights to rows in which `item` was bought and not `other`; without rows, all are 0."""
+    """Fit the weights; without choices, all are 0."""
     words, items = tags.shape[1], tags.shape[0]
-    rows = len(told.item)
-    apart = (tags[told.item] - tags[told.other]).tocoo()
-    at, word, sign = apart.row, apart.col, apart.data
-    local = told.place[at] * words + word
-    pulled = sign * told.interest[told.person[at], word]
+    rows, choice = len(told.item), told.choice
+    bears = tags[told.item].tocoo()
+    at, word, share = bears.row, bears.col, bears.data
+    local = told.place[choice[at]] * words + word
+    pulled = share * told.interest[told.person[choice[at]], word]
     one = np.arange(rows)
-    dear = told.dear - told.other_dear
     blocks = (
         (one, told.item, np.ones(rows), items, _ITEM),
-        (one, told.other, -np.ones(rows), 0, _ITEM),  # the same block
-        (at, word, sign, words, _LIKING),
-        (at, local, sign, places * words, _LIKING),
+        (at, word, share, words, _LIKING),
+        (at, local, share, places * words, _LIKING),
         (at, word, pulled, words, _WORD),
         (at, local, pulled, places * words, _PLACE_WORD),
-        (one, np.zeros(rows, np.int64), dear, 1, _PRICE),
-        (one, told.kind, dear, kinds, _KIND_PRICE),
+        (one, np.zeros(rows, np.int64), told.dear, 1, _PRICE),
+        (one, told.kind[choice], told.dear, kinds, _KIND_PRICE),
     )
     start, parts, ridge = 0, [], []
-    for number, (row, column, value, width, spread) in enumerate(blocks):
-        parts.append((row, column + (0 if number == 1 else start), value))
+    for row, column, value, width, spread in blocks:
+        parts.append((row, column + start, value))
         start += width
         ridge.append(np.full(width, 1.0 / spread**2))
     row, column, value = (np.concatenate([part[number] for part in parts]) for number in range(3))
     design = sparse.csr_matrix((value, (row, column)), shape=(rows, start))
-    weights = _logistic(design, np.concatenate(ridge))
+    weights = _chosen(design, told.first, np.concatenate(ridge))
     ends = np.cumsum([items, words, places * words, words, places * words, 1])
     item, liking, near, slope, steep, price, own_price = np.split(weights, ends)
-    differ = np.c_[apart.toarray(), dear]
     margin = np.asarray(design @ weights)
-    own = _personal(differ, margin, told.person, len(told.interest))
-    # Last, and given all else: own purchases bear the marks of what all like, and would take it away from the items.
-    margin += (differ * own[told.person]).sum(axis=1)
-    again = _logistic(sparse.csr_matrix((told.again - told.other_again)[:, None]), np.array([_AGAIN**-2]), margin)
+    differ = np.c_[tags[told.item].toarray(), told.dear]
+    own = _personal(differ, margin, told, len(told.interest))
+    margin += (differ * own[told.person[choice]]).sum(axis=1)
+    again = _chosen(sparse.csr_matrix(told.again[:, None]), told.first, np.array([_AGAIN**-2]), margin)
     return Taste(
         item=item,
         liking=liking + near.reshape(places, words),
@@ -117,36 +125,75 @@ def fit_taste(told: Choices, tags: sparse.csr_matrix, places: int, kinds: int) -
     )
 
 
-def _personal(apart: Floats, margin: Floats, person: Ints, people: int) -> Floats:
+def _personal(differ: Floats, margin: Floats, told: Choices, people: int) -> Floats:
     """What each person's own choices add to the weights of words and price: a few Newton steps towards the most
-    probable values under a normal prior around what everybody has; one with few choices keeps to that."""
-    width = apart.shape[1]
-    prior = 1.0 / np.r_[np.full(width - 1, _OWN_WORD), _OWN_PRICE] ** 2
+    probable values under a normal prior around what everybody has, whose width is what people are found to differ by;
+    one with few choices keeps to what everybody has."""
+    width = differ.shape[1]
     own = np.zeros((people, width))
-    order = np.argsort(person, kind="stable")
-    apart, margin, person = apart[order], margin[order], person[order]
-    starts = np.searchsorted(person, np.arange(people + 1))
-    some = np.flatnonzero(np.diff(starts))
-    for _ in range(_STEPS):
-        missed = expit(-(margin + (apart * own[person]).sum(axis=1)))
-        slope = np.add.reduceat(apart * missed[:, None], starts[some], axis=0) - prior * own[some]
-        sure = missed * (1.0 - missed)
-        bend = np.empty((len(some), width, width))
-        for column in range(width):
-            bend[:, column] = np.add.reduceat(apart * (apart[:, column] * sure)[:, None], starts[some], axis=0)
-        bend += np.diag(prior)
-        own[some] += np.linalg.solve(bend, slope[:, :, None])[:, :, 0]
+    if not len(told):
+        return own
+    order = np.argsort(told.person, kind="stable")
+    rows, first = _in_order(told, order)
+    differ, margin = differ[rows], margin[rows]
+    choice = np.repeat(np.arange(len(first)), np.diff(np.r_[first, len(rows)]))
+    some, begin = np.unique(told.person[order], return_index=True)
+    person = np.repeat(np.arange(len(some)), np.diff(np.r_[begin, len(first)]))[choice]
+    ends = np.r_[first[begin], len(rows)]
+    usual = np.array([_OWN_WORD, _OWN_PRICE])
+    spread, found, bend = usual.copy(), np.zeros((len(some), width)), np.empty((len(some), width, width))
+    for _ in range(_ROUNDS):
+        prior = np.r_[np.full(width - 1, spread[0]), spread[1]] ** -2.0
+        for _ in range(_STEPS):
+            chance = _chances(margin + (differ * found[person]).sum(axis=1), first)
+            weighed = differ * chance[:, None]
+            apart = differ - np.add.reduceat(weighed, first)[choice]
+            scaled = apart * np.sqrt(chance)[:, None]
+            slope = np.add.reduceat(apart[first], begin) - prior * found
+            for number, (start, end) in enumerate(zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)):
+                bend[number] = scaled[start:end].T @ scaled[start:end]
+            bend += np.diag(prior)
+            found += np.linalg.solve(bend, slope[:, :, None])[:, :, 0]
+        unsure = np.diagonal(np.linalg.inv(bend), axis1=1, axis2=2)
+        square = (found**2 + unsure).sum(axis=0)
+        for number, columns in enumerate((slice(0, width - 1), slice(width - 1, width))):
+            count = len(some) * len(square[columns])
+            spread[number] = np.sqrt((square[columns].sum() + _SURE * usual[number] ** 2) / (count + _SURE))
+    own[some] = found
     return own
 
 
-def _logistic(design: sparse.csr_matrix, ridge: Floats, offset: Floats | float = 0.0) -> Floats:
-    """Weights under which each row's difference is most likely positive, with a ridge; `offset` is added to each."""
+def _in_order(told: Choices, order: Ints) -> tuple[Ints, Ints]:
+    """The rows of choices in another order, and where each begins."""
+    sizes = np.diff(np.r_[told.first, len(told.item)])[order]
+    first = np.cumsum(sizes) - sizes
+    rows = np.repeat(told.first[order] - first, sizes) + np.arange(sizes.sum())
+    return rows.astype(np.int64), first.astype(np.int64)
+
+
+def _chances(margin: Floats, first: Ints) -> Floats:
+    """The chance of each row within its choice."""
+    sizes = np.diff(np.r_[first, len(margin)])
+    raised = np.exp(margin - np.repeat(np.maximum.reduceat(margin, first), sizes))
+    return np.asarray(raised / np.repeat(np.add.reduceat(raised, first), sizes))
+
+
+def _chosen(design: sparse.csr_matrix, first: Ints, ridge: Floats, offset: Floats | float = 0.0) -> Floats:
+    """Weights under which the first row of each choice is most likely chosen, with a ridge; `offset` is added."""
+    if not len(first):
+        return np.zeros(len(ridge))
     turned = design.T.tocsr()
+    sizes = np.diff(np.r_[first, design.shape[0]])
 
     def loss(weights: Floats) -> tuple[float, Floats]:
         margin = design @ weights + offset
-        value = np.logaddexp(0.0, -margin).sum() + 0.5 * (ridge * weights**2).sum()
-        return float(value), np.asarray(-(turned @ expit(-margin)) + ridge * weights)
+        most = np.maximum.reduceat(margin, first)
+        raised = np.exp(margin - np.repeat(most, sizes))
+        total = np.add.reduceat(raised, first)
+        missed = raised / np.repeat(total, sizes)
+        missed[first] -= 1.0
+        value = (most + np.log(total) - margin[first]).sum() + 0.5 * (ridge * weights**2).sum()
+        return float(value), np.asarray(turned @ missed + ridge * weights)
 
     found = minimize(loss, np.zeros(len(ridge)), jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS})
     return np.asarray(found.x, np.float64)
