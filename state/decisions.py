@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from sqlalchemy import (
     BigInteger,
@@ -110,12 +111,14 @@ def new_id(now: datetime) -> str:
 def append_decisions(engine: Engine, rows: Sequence[Row], parts: Sequence[tuple[PartKey, bytes]]) -> None:
     """Keep rows and the parts they refer to, in one transaction; what is there already stays as it is."""
     upsert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+    statement, named = _inserting(engine)
     with engine.begin() as connection:
         for (day, digest), body in parts:
             part = {"day": day, "digest": digest, "body": zlib.compress(body, _PART_LEVEL)}
             connection.execute(upsert(_parts).values(part).on_conflict_do_nothing())
         for start in range(0, len(rows), _CHUNK):
-            connection.execute(insert(_decisions), [_packed(row) for row in rows[start : start + _CHUNK]])
+            packed = [_packed(row) for row in rows[start : start + _CHUNK]]
+            connection.exec_driver_sql(statement, packed if named else [tuple(row.values()) for row in packed])
         people = [
             {"shopper": shopper, "recommendation_id": row.recommendation_id} for row in rows for shopper in row.people
         ]
@@ -191,10 +194,25 @@ def part_day(moment: datetime) -> int:
     return int(moment.timestamp() * 1_000_000) // _DAY
 
 
-def _packed(row: Row) -> dict[str, object]:
-    """The row as it is kept."""
-    kept = {name: value for name, value in vars(row).items() if name != "people"}
-    return {**kept, **{name: zlib.compress(getattr(row, name), level) for name, level in _PACKED.items()}}
+@lru_cache(maxsize=8)
+def _inserting(engine: Engine) -> tuple[str, bool]:
+    """The statement that keeps a row, as the driver takes it, and whether it names the values.
+
+    To work out what a row's values become, SQLAlchemy would hold the interpreter for longer than the writing takes.
+    """
+    compiled = insert(_decisions).compile(dialect=engine.dialect)
+    return str(compiled), not compiled.positional
+
+
+def _packed(row: Row) -> dict[str, str | int | bytes | None]:
+    """The row as it is kept, its values in the order of the columns."""
+    return {
+        "recommendation_id": row.recommendation_id,
+        "decided_at": row.decided_at,
+        "shopper": row.shopper,
+        "answer": zlib.compress(row.answer, _PACKED["answer"]),
+        "seen": zlib.compress(row.seen, _PACKED["seen"]),
+    }
 
 
 def _unpacked(row: RowMapping) -> Row:

@@ -30,7 +30,7 @@ _GATHER_SECONDS = 0.05
 _BATCH = 256
 # Rows of a transaction, and the pause after it: on one core requests wait for what writes, so it writes a little at a
 # time. Where much waits it writes all at once, so that it keeps up.
-_AT_ONCE, _PAUSE_SECONDS, _MUCH = 6, 0.001, 1_000
+_AT_ONCE, _PAUSE_SECONDS, _MUCH = 32, 0.001, 1_000
 _CAPACITY = 20_000
 _MOST_KNOWN = 50_000
 _PRUNE_EVERY = timedelta(hours=1)
@@ -142,9 +142,12 @@ class DecisionLog:
             self._noted.wait(60)
             self._stopping.wait(_GATHER_SECONDS)
             self._noted.clear()
-            while self._waiting:
+            whole = True
+            while self._waiting and whole:
                 self._write([self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))])
-            self._idle.set()
+                whole = len(self._waiting) >= _BATCH  # what is less is gathered: to write a few costs as much as many
+            if not self._waiting:
+                self._idle.set()
             if self._waiting:
                 self._idle.clear()
                 self._noted.set()
