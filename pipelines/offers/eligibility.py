@@ -32,6 +32,8 @@ DEFAULT = PolicySettings()
 class Refusal(StrEnum):
     """Why an item may not be shown."""
 
+    __hash__ = str.__hash__  # an enumeration's own is Python, and decisions look codes up
+
     UNKNOWN_ITEM = "unknown_item"  # the shop does not know it
     OUT_OF_STOCK = "out_of_stock"  # the stock table shows none in this store
     EXCLUDED = "excluded"  # the request excludes it

@@ -22,6 +22,7 @@ import numpy.typing as npt
 Ranks = TypeVar("Ranks", float, npt.NDArray[np.float64])
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BYTES = 16
+_WHOLE, _SPARE = np.dtype("<u8"), np.uint64(11)
 EVEN = 0.2
 """The part of the draws, of exploration as of a new maker's items, in which each is alike."""
 REACH = 2
@@ -50,7 +51,7 @@ def seed_of(key: bytes, who: str, placement: str, now: datetime, minutes: float)
 def draws(seed: str, slots: int) -> npt.NDArray[np.float64]:
     """Two uniform numbers of [0, 1) for each slot, shape (slots, 2); the same on every machine."""
     raw = hashlib.shake_128(bytes.fromhex(seed)).digest(16 * slots)
-    whole = np.frombuffer(raw, "<u8").reshape(slots, 2) >> np.uint64(11)  # 53 bits, as many as a float holds
+    whole = np.frombuffer(raw, _WHOLE).reshape(slots, 2) >> _SPARE  # 53 bits, as many as a float holds
     return whole.astype(np.float64) * 2.0**-53
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush, heapreplace
+from operator import eq
 from typing import NamedTuple
 
 import numpy as np
@@ -236,13 +237,15 @@ class _Best:
     """
 
     def __init__(self, goods: Goods, diversity: float) -> None:
-        self.makers = goods.makers.tolist()
-        self._brands, self._paths = goods.brands.tolist(), list(zip(*goods.paths.tolist(), strict=True))
+        self.makers: list[int] = goods.makers.tolist()
+        self._brands: list[int] = goods.brands.tolist()
+        self._paths = list(zip(*goods.paths.tolist(), strict=True))
         self._values: list[float] = goods.value.tolist()
         self._groups: list[int] = goods.group.tolist()
         self._loss = diversity / _ALL
         self._held: list[int] = []
-        self._shared: tuple[set[int], set[int], set[int]] = (set(), set(), set())  # of those held: see `_marks`
+        # Of those held: the roots of their paths, their makers, their brands. Who shares none is not alike at all.
+        self._roots, self._by, self._named = set[int](), set[int](), set[int]()
         self._likeness = [0] * len(self._values)
         self._counted = [0] * len(self._values)  # of each candidate with how many of those held it was compared
         self._next = 0  # the first of those, in their order, that was never looked at
@@ -251,66 +254,54 @@ class _Best:
     def hold(self, at: int) -> None:
         """The slate holds this candidate from now on."""
         self._held.append(at)
-        for known, code in zip(self._shared, self._marks(at), strict=True):
-            if code != _UNKNOWN:
-                known.add(code)
+        self._roots.add(self._paths[at][0])
+        self._by.add(self.makers[at])
+        self._named.add(self._brands[at])
 
     def find(self, left: Mask) -> int | None:
         """The best of those left, of equal ones the first; None: there is none."""
-        values, leading = self._values, self._leading
+        values, groups, leading, total, following = self._values, self._groups, self._leading, len(left), self._next
         while True:
             if not leading:
-                while self._next < len(values) and not left[self._next]:
-                    self._next += 1
-                if self._next == len(values):
+                while following < total and not left[following]:
+                    following += 1
+                if following == total:
+                    self._next = following
                     return None
-                self._look(self._next)  # the first of its group has the greatest worth of it
-            group = self._groups[leading[0][1]]
-            while (
-                self._next < len(values) and self._groups[self._next] == group and -values[self._next] < leading[0][0]
-            ):
-                self._look(self._next)
+                # The first of its group has the greatest worth of it.
+                heappush(leading, (-self._worth(following), following))
+                following += 1
+            group = groups[leading[0][1]]
+            while following < total and groups[following] == group and -values[following] < leading[0][0]:
+                heappush(leading, (-self._worth(following), following))
+                following += 1
             at = leading[0][1]
             if not left[at]:
                 heappop(leading)
             elif self._counted[at] == len(self._held) or not self._loss:
+                self._next = following
                 return at
             else:
                 heapreplace(leading, (-self._worth(at), at))
 
-    def _look(self, at: int) -> None:
-        self._next = at + 1
-        heappush(self._leading, (-self._worth(at), at))
-
     def _worth(self, at: int) -> float:
         """What a candidate is worth beside those that the slate holds."""
-        if not self._loss:
-            return self._values[at]
-        if self._shares(at):
-            for other in self._held[self._counted[at] :]:
-                self._likeness[at] = max(self._likeness[at], self._alike(at, other))
-        self._counted[at] = len(self._held)
         value = self._values[at]
-        return value - self._loss * abs(value) * self._likeness[at]
-
-    def _marks(self, at: int) -> tuple[int, int, int]:
-        """The root of its path, its maker, its brand: who shares none of them is not alike at all."""
-        return self._paths[at][0], self.makers[at], self._brands[at]
-
-    def _shares(self, at: int) -> bool:
-        """Whether it has anything in common with those that are held; most have not."""
-        roots, makers, brands = self._shared
-        root, maker, brand = self._marks(at)
-        return root in roots or maker in makers or brand in brands
+        if not self._loss:
+            return value
+        likeness, held = self._likeness[at], self._held
+        if self.makers[at] in self._by or self._brands[at] in self._named or self._paths[at][0] in self._roots:
+            for other in held[self._counted[at] :]:
+                likeness = max(likeness, self._alike(at, other))
+            self._likeness[at] = likeness
+        self._counted[at] = len(held)
+        return value - self._loss * abs(value) * likeness
 
     def _alike(self, one: int, other: int) -> int:
         """How alike two candidates are, from 0 to _ALL: their categories' paths, their makers, their brands."""
-        alike = 0
-        path = self._paths[other]
+        path, alike = self._paths[other], 0
         if path[0] != _UNKNOWN:
-            for level, theirs in zip(self._paths[one], path, strict=True):
-                alike += level == theirs
-            alike *= _BY_LEVEL
+            alike = _BY_LEVEL * sum(map(eq, self._paths[one], path))
         if self.makers[one] == self.makers[other] != _UNKNOWN:
             alike += _BY_NAME
         if self._brands[one] == self._brands[other] != _UNKNOWN:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from configs.policy import PolicySettings
 from pipelines.offers.derived import derived
-from pipelines.offers.value.odds import gain, spend
+from pipelines.offers.value.odds import weigh
 from pipelines.offers.view import ShopReads
 
 NO_OFFER = -1
@@ -84,12 +84,12 @@ def options(
         plain, worths = np.full(every, np.nan), np.full(len(rows), np.nan)
     else:
         both = np.concatenate([np.arange(every), at])  # without an offer and with each: weighed at once
-        told = odds.T.astype(np.float64, order="C").take(both, axis=1).T
-        prices, costs = known.money.take(places, axis=0).take(both, axis=0).T
-        weighed = gain(told, prices, costs, np.concatenate([np.zeros(every), discount]))
-        plain, worths = weighed[:every], weighed[every:]
+        told = odds.T.astype(np.float64, order="C").take(both, axis=1)
+        price, cost = known.money.take(places.take(both), axis=0).T
+        worth, given = weigh(told, price, cost, np.concatenate([np.zeros(every), discount]))
+        plain, worths = worth[:every], worth[every:]
         if scarce is not None:
-            worths = worths - scarce * spend(told[every:], prices[every:], discount)
+            worths = worths - scarce * given[every:]
     row, best = np.full(every, NO_OFFER, np.int64), plain.copy()
     if not len(rows):
         return Options(best, row, plain, at, rows, worths)

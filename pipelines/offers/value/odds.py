@@ -8,6 +8,8 @@ the share of the profit of added sales that other sales of the shop do not lose,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
@@ -42,44 +44,60 @@ def gain(
     Returns:
         Shape (n,), or (n, m). NaN where odds, price or cost are not known.
     """
-    before, after, usual, left, others = _terms(odds, price, cost, discount)
-    profit = usual - left
-    value = after * (usual * (1.0 - _fraction(discount)) - left) - before * profit
-    return np.asarray(value + others * profit, np.float64)
+    depth = _fraction(discount)
+    return weigh(_columns(odds, depth), _known(price, depth), _known(cost, depth), depth)[0]
 
 
 def spend(odds: npt.NDArray[np.floating], price: npt.ArrayLike, discount: npt.ArrayLike | None) -> Floats:
     """Expected money that the discount gives away, p1 · price · discount; arguments and shapes as `gain`."""
-    _, after, usual, _, _ = _terms(odds, price, 0.0, discount)
-    return np.asarray(after * usual * _fraction(discount), np.float64)
+    depth = _fraction(discount)
+    return weigh(_columns(odds, depth), _known(price, depth), np.zeros(()), depth)[1]
 
 
 def chance(odds: npt.NDArray[np.floating], discount: npt.ArrayLike | None = None) -> Floats:
     """Probability that an item is bought on a visit where it is shown and looked at; never falls with the discount."""
-    return _terms(odds, 0.0, 0.0, discount)[1]
+    depth = _fraction(discount)
+    columns = _columns(odds, depth)
+    return np.asarray(_bought(columns, _cut(depth)), np.float64)
+
+
+def weigh(columns: Sequence[Floats] | Floats, price: Floats, cost: Floats, discount: Floats) -> tuple[Floats, Floats]:
+    """What `gain` and `spend` tell, of what is ready to be weighed.
+
+    Args:
+        columns: of the odds, each of one shape; shape (5, …).
+        price, cost: in minor units; NaN: not known.
+        discount: fractions below 1 of the price, 0: none.
+    """
+    cut = _cut(discount)
+    before, after = expit(columns[UNSHOWN]), _bought(columns, cut)
+    profit = price - cost
+    value = after * (price * (1.0 - discount) - cost) - before * profit
+    others = (columns[KEEPS] - 1.0) * (after - before) + columns[LIFT] * cut
+    return np.asarray(value + others * profit, np.float64), np.asarray(after * price * discount, np.float64)
+
+
+def _cut(discount: Floats) -> Floats:
+    return np.asarray(-np.log1p(-np.minimum(discount, _DEEPEST)), np.float64)
+
+
+def _bought(columns: Sequence[Floats] | Floats, cut: Floats) -> Floats:
+    """p1."""
+    return np.asarray(expit(columns[SHOWN] + columns[SLOPE] * cut), np.float64)
 
 
 def _fraction(discount: npt.ArrayLike | None) -> Floats:
     return np.asarray(0.0 if discount is None else discount, np.float64)
 
 
-def _terms(
-    odds: npt.NDArray[np.floating], price: npt.ArrayLike, cost: npt.ArrayLike, discount: npt.ArrayLike | None
-) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-    """p0, p1, price, cost, and sales' worth of what others gain, each with as many axes as `discount` has."""
-    fraction = _fraction(discount)
+def _columns(odds: npt.NDArray[np.floating], depth: Floats) -> list[Floats]:
+    """With as many axes as `depth` has."""
     told = np.asarray(odds, np.float64)
-    usual, left = _known(price), _known(cost)
     columns = [told[:, column] for column in range(ODDS)]
-    if fraction.ndim == 2:
-        columns = [column[:, None] for column in columns]
-        usual, left = (array[:, None] if array.ndim else array for array in (usual, left))
-    unshown, shown, slope, keeps, lift = columns
-    cut = -np.log1p(-np.minimum(fraction, _DEEPEST))
-    before, after = expit(unshown), expit(shown + slope * cut)
-    return before, after, usual, left, (keeps - 1.0) * (after - before) + lift * cut
+    return [column[:, None] for column in columns] if depth.ndim == 2 else columns
 
 
-def _known(values: npt.ArrayLike) -> Floats:
+def _known(values: npt.ArrayLike, depth: Floats) -> Floats:
     array = np.asarray(values, np.float64)
-    return np.where(array < 0, np.nan, array)
+    found = np.where(array < 0, np.nan, array)
+    return found[:, None] if depth.ndim == 2 and found.ndim else found
