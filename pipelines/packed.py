@@ -27,6 +27,8 @@ _PLAIN, _EACH = 8, 2  # bytes of a candidate, and of each of its odds
 # What was packed with odds ends with a byte that says how many columns they have, which makes its length an odd number.
 _COLUMNS = {1: 4, 2: ODDS}
 _ODDS_FOLLOW = b"\x02"
+_U4, _I4, _F4, _F2 = (np.dtype(kind) for kind in ("<u4", "<i4", "<f4", "<f2"))
+_ITEM, _TAG = np.uint32(MAX_ITEMS - 1), np.uint32(_ITEM_BITS)
 _MAX_TABLES = 16  # of one file
 _MAP_GROWTH = 1 << 40  # address space, not disk: the file is as large as its content
 
@@ -67,28 +69,29 @@ NOBODY = Ranked(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.u
 
 def pack(ranked: Ranked) -> bytes:
     """Write items and reasons as one array of 32 bits each, then the scores, then the odds where there are any."""
-    tagged = ranked.items.astype("<u4", copy=False) | ranked.reasons.astype("<u4") << np.uint32(_ITEM_BITS)
-    plain = [tagged.tobytes(), ranked.scores.astype("<f4", copy=False).tobytes()]
-    odds = [] if ranked.odds is None else [ranked.odds.astype("<f2", copy=False).tobytes(), _ODDS_FOLLOW]
-    return b"".join(plain + odds)
+    tagged = ranked.items.astype(_U4, copy=False) | ranked.reasons.astype(_U4) << _TAG
+    parts = [tagged.tobytes(), ranked.scores.astype(_F4, copy=False).tobytes()]
+    if ranked.odds is not None:
+        parts += [ranked.odds.astype(_F2, copy=False).tobytes(), _ODDS_FOLLOW]
+    return b"".join(parts)
 
 
 def unpack(content: bytes) -> Ranked:
     """Read what `pack` wrote."""
     columns = _COLUMNS[content[-1]] if len(content) % 2 else 0
     count = len(content) // (_PLAIN + _EACH * columns)
-    tagged = np.frombuffer(content, "<u4", count)
+    tagged = np.frombuffer(content, _U4, count)
     return Ranked(
-        (tagged & np.uint32(MAX_ITEMS - 1)).astype(np.int32),
-        np.frombuffer(content, "<f4", count, count * 4),
-        (tagged >> np.uint32(_ITEM_BITS)).astype(np.uint8),
+        (tagged & _ITEM).view(_I4),
+        np.frombuffer(content, _F4, count, count * 4),
+        (tagged >> _TAG).astype(np.uint8),
         _odds(content, count, columns) if columns else None,
     )
 
 
 def _odds(content: bytes, count: int, columns: int) -> npt.NDArray[np.float16]:
     """As they were packed; columns that were not known then are 0, which is what was decided by."""
-    told = np.frombuffer(content, "<f2", count * columns, count * _PLAIN).reshape(count, columns)
+    told = np.frombuffer(content, _F2, count * columns, count * _PLAIN).reshape(count, columns)
     return told if columns == ODDS else np.pad(told, ((0, 0), (0, ODDS - columns)))
 
 

@@ -154,8 +154,9 @@ class Rules:
                 self._facts[visits.shopper[row]] if personal[row] else NOTHING,
                 self._policy,
             )
-            refused = np.logical_or.reduce(list(refusals(self._reads, self.places[known], setting).values()))
-            found[row, known] = ~refused
+            found[row, known] = True
+            for refused in refusals(self._reads, self.places[known], setting).values():
+                found[row, known[refused]] = False
         return found
 
     def _depths(self, store: int) -> Array:

@@ -165,12 +165,12 @@ class _Decision:
             makers = self.known.newcomers(self.now, self.policy.newcomer_days)
         else:
             makers = []
-        turn = float(self.chance[-1, 0])
-        if len(makers) > _MOST_NEW_MAKERS:
-            makers = [makers[(int(turn * len(makers)) + step) % len(makers)] for step in range(_MOST_NEW_MAKERS)]
-        usual = self.policy.newcomer_share
-        self.shares = {maker: usual if shares is None else shares[maker] for maker in makers}
+        self.shares: dict[int, float] = {}
         if makers:
+            turn, usual = float(self.chance[-1, 0]), self.policy.newcomer_share
+            if len(makers) > _MOST_NEW_MAKERS:
+                makers = [makers[(int(turn * len(makers)) + step) % len(makers)] for step in range(_MOST_NEW_MAKERS)]
+            self.shares = {maker: usual if shares is None else shares[maker] for maker in makers}
             self._take(NEWCOMERS, _plain(self.known.items_of(makers, turn), Reason.IN_ASSORTMENT), only_tell=False)
 
     def pool(self) -> Pool:
@@ -260,8 +260,13 @@ class _Decision:
         seen.add(places)
         if self.explain and level not in (ASSORTMENT, NEWCOMERS):  # to name all that a shop has explains nothing
             _note(self.refused, places, codes)
-        allowed = ~np.logical_or.reduce(list(codes.values()))
-        return places[allowed], keep[allowed]
+        if not codes:
+            return places, keep
+        first, *others = codes.values()
+        for hit in others:
+            first = first | hit
+        allowed = np.flatnonzero(~first)
+        return places.take(allowed), keep.take(allowed)
 
     def _weighed(self, level: str, ranked: Ranked, places: npt.NDArray[np.int32], keep: npt.NDArray[np.int64]) -> Part:
         shop, policy = self.view.shop, self.policy

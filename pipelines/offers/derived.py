@@ -23,10 +23,14 @@ _MOST_OF_A_MAKER = 8
 _DAY = 86_400_000_000
 
 
-class Keeping(NamedTuple):
-    """What keeps a margin floor: every item at its usual price, and every row of the offers."""
+BELOW_MARGIN = 128
+"""A bit of `Kept.standing`: the usual price does not keep the margin floor."""
 
-    items: npt.NDArray[np.bool_]
+
+class Kept(NamedTuple):
+    """What a margin floor says: the flags of every item with BELOW_MARGIN, and of every offer whether it keeps it."""
+
+    standing: npt.NDArray[np.uint8]
     offers: npt.NDArray[np.bool_]
 
 
@@ -42,12 +46,12 @@ class Derived:
     def __init__(self, shop: ShopReads) -> None:
         # Arrays, not the shop: whoever looks this up by a shop's offers holds them, and not its files.
         self._prices, self._costs, self._categories = shop.prices, shop.costs, shop.names["categories"]
-        self._codes = shop.makers, shop.brands, shop.categories
+        self._flags, self._codes = shop.flags, (shop.makers, shop.brands, shop.categories)
         self._joins = np.argsort(shop.joined, kind="stable")
         self._joined: list[int] = shop.joined[self._joins].tolist()
         self._new: tuple[tuple[int, int], list[int]] = ((0, 0), [])
         self._offers = ref(shop.offers)
-        self._keeping: dict[float, Keeping] = {}
+        self._keeping: dict[float, Kept] = {}
         self._impulse: dict[float, float] = {}
         self._focus: dict[tuple[str, ...], npt.NDArray[np.bool_]] = {}
         order = np.argsort(shop.makers, kind="stable").astype(np.int32)
@@ -67,14 +71,15 @@ class Derived:
         paths = _paths(self._categories)[:, categories]
         return np.ascontiguousarray(np.stack([makers, brands, *paths], axis=1), np.int32)
 
-    def keeping(self, floor: float) -> Keeping:
+    def keeping(self, floor: float) -> Kept:
         """What keeps this margin floor (`margin.keeps_margin`)."""
         found = self._keeping.get(floor)
         if found is None:
             offers = self._offers()
             assert offers is not None, "who asks holds the shop"
+            below = ~keeps_margin(self._prices, self._costs, floor)
             rows = keeps_margin(offers.prices, self._costs[offers.rows["item"]], floor)
-            found = self._keeping[floor] = Keeping(keeps_margin(self._prices, self._costs, floor), rows)
+            found = self._keeping[floor] = Kept(self._flags | below * np.uint8(BELOW_MARGIN), rows)
         return found
 
     def impulse(self, share: float) -> float:

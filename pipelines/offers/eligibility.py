@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from configs.policy import PolicySettings
 from features.live import micros
-from pipelines.offers.derived import derived
+from pipelines.offers.derived import BELOW_MARGIN, derived
 from pipelines.offers.facts import NOTHING, Facts
 from pipelines.offers.view import Reads
 from pipelines.shop_snapshot import AGE_RESTRICTED, NEVER, SENSITIVE
@@ -87,10 +87,13 @@ class Setting:
 
 
 def refusals(view: Reads, places: _Places, setting: Setting) -> dict[Refusal, npt.NDArray[np.bool_]]:
-    """For each code, which of `places` (positions, none negative) it refuses; codes that are off are left out."""
+    """For each code, which of `places` (positions, none negative) it refuses; codes that refuse none may be left out."""
     shop, facts = view.shop, setting.facts
-    flags = shop.flags[places]
-    found = {Refusal.CATEGORY_EXCLUDED: (flags & NEVER) != 0}
+    standing = derived(shop).keeping(setting.policy.margin_floor).standing[places]
+    any_of = int(np.bitwise_or.reduce(standing))
+    found = {}
+    if any_of & NEVER:
+        found[Refusal.CATEGORY_EXCLUDED] = (standing & NEVER) != 0
     if len(setting.excluded):
         found[Refusal.EXCLUDED] = _among(places, setting.excluded)
     if facts.blocked_items or facts.blocked_makers:
@@ -102,11 +105,12 @@ def refusals(view: Reads, places: _Places, setting: Setting) -> dict[Refusal, np
         found[Refusal.STORE_EXCLUDED] = _among(shop.brands[places], brands) | _among(
             shop.categories[places], categories
         )
-    if setting.placement != PRIVATE:
-        found[Refusal.AGE_RESTRICTED] = (flags & AGE_RESTRICTED) != 0
-    if setting.recognised:
-        found[Refusal.SENSITIVE] = (flags & SENSITIVE) != 0
-    found[Refusal.BELOW_MARGIN] = ~derived(shop).keeping(setting.policy.margin_floor).items[places]
+    if any_of & AGE_RESTRICTED and setting.placement != PRIVATE:
+        found[Refusal.AGE_RESTRICTED] = (standing & AGE_RESTRICTED) != 0
+    if any_of & SENSITIVE and setting.recognised:
+        found[Refusal.SENSITIVE] = (standing & SENSITIVE) != 0
+    if any_of & BELOW_MARGIN:
+        found[Refusal.BELOW_MARGIN] = (standing & BELOW_MARGIN) != 0
     if facts.held:
         held, lasts = setting._held
         at, has = _found(places, held)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -145,8 +146,13 @@ class View:
             return NOBODY
         own = self.slates.candidates(shopper_id)
         places = self.to_shop[own.items]
-        known, found = places >= 0, Ranked(places, own.scores, own.reasons, own.odds)
-        return found if known.all() else found.take(known)
+        found = Ranked(places, own.scores, own.reasons, own.odds)
+        return found if self._knows_all else found.take(places >= 0)
+
+    @cached_property
+    def _knows_all(self) -> bool:
+        """Whether the shop knows every item of the slates."""
+        return bool((self.to_shop >= 0).all())
 
     def popular(self, level: str, store_id: str | None) -> Ranked:
         """Best-sellers of a level, with the odds of an average shopper there where the value model tells them.

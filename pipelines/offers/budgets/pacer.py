@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,7 +32,7 @@ from pipelines.offers.budgets.pacing import (
     step,
     used,
 )
-from pipelines.offers.decide import Slate
+from pipelines.offers.decide import Looked, Slate
 from pipelines.offers.value.odds import chance
 from pipelines.offers.view import ShopReads
 from state import budgets
@@ -47,6 +48,13 @@ _DAYS = 28  # of traffic that count as usual
 _FEW = 500  # slates on earlier days: fewer say nothing of the hours
 _HOUSEKEEPING = 600  # beats
 _Commitment = tuple[str, float, float]
+
+
+class _Offered(NamedTuple):
+    """What of a slate takes money: (position, campaign, money given away, discount); and the lists that tell odds."""
+
+    told: list[tuple[int, str, float, float]]
+    looked: Sequence[Looked]
 
 
 class Pacer:
@@ -72,7 +80,7 @@ class Pacer:
         self._engine, self._clock, self._campaigns = engine, clock, campaigns
         self._hours, self._told = redeem_hours, told
         self._shadow: dict[str, float] = {}
-        self._slates: queue.SimpleQueue[tuple[int, Slate | list[_Commitment]]] = queue.SimpleQueue()
+        self._slates: queue.SimpleQueue[tuple[int, _Offered | list[_Commitment]]] = queue.SimpleQueue()
         self._unwritten: tuple[dict[tuple[str, int], tuple[int, float, float]], dict[tuple[int, int], int]] = ({}, {})
         self._beats = 0
         self._profile: Sequence[float] = EVEN
@@ -87,7 +95,8 @@ class Pacer:
         """Take down what a slate commits; returns at once."""
         waiting = self._slates.qsize()
         if waiting < _WAITING:
-            self._slates.put((micros(now), slate if waiting < _WHOLE else commitments_of(slate)))
+            offered = _offered(slate)  # not the slate: all that could be shown would stay in memory until it is noted
+            self._slates.put((micros(now), offered if waiting < _WHOLE else _commitments(offered)))
 
     def start(self) -> None:
         """Read the prices, and begin to follow the money."""
@@ -141,7 +150,7 @@ class Pacer:
                 return
             hour = at // DAY, at % DAY // HOUR
             slates[hour] = slates.get(hour, 0) + 1
-            for campaign, money, variance in commitments_of(slate) if isinstance(slate, Slate) else slate:
+            for campaign, money, variance in _commitments(slate) if isinstance(slate, _Offered) else slate:
                 key = campaign, at // BUCKET * BUCKET
                 held = rows.get(key, (0, 0.0, 0.0))
                 rows[key] = held[0] + 1, held[1] + money, held[2] + variance
@@ -167,16 +176,24 @@ class Pacer:
 
 def commitments_of(slate: Slate) -> list[_Commitment]:
     """What a slate's offers may take: (campaign, expected money, variance), minor units."""
+    return _commitments(_offered(slate))
+
+
+def _offered(slate: Slate) -> _Offered:
     told: list[tuple[int, str, float, float]] = []
-    for chosen in slate.items:
-        offer, terms = chosen.terms.offer, chosen.terms
-        if offer is None or offer.campaign_id is None or terms.was is None or terms.price is None:
+    for place, _, _, (offer, price, was), _ in slate.items:
+        if offer is None or offer.campaign_id is None or was is None or price is None:
             continue
-        if terms.was > terms.price:
-            told.append((chosen.place, offer.campaign_id, float(terms.was - terms.price), offer.discount or 0.0))
+        if was > price:
+            told.append((place, offer.campaign_id, float(was - price), offer.discount or 0.0))
+    return _Offered(told, slate.looked if told else ())
+
+
+def _commitments(offered: _Offered) -> list[_Commitment]:
+    told = offered.told
     if not told:
         return []
-    likely = _chances(slate, [one[0] for one in told], [one[3] for one in told])
+    likely = _chances(offered.looked, [one[0] for one in told], [one[3] for one in told])
     return [
         (campaign, chance * money, chance * (1 - chance) * money * money)
         for (_, campaign, money, _), chance in zip(told, likely, strict=True)
@@ -198,11 +215,11 @@ def spent_offers(shop: ShopReads, slate: Slate, store_id: str | None, now: datet
     return found
 
 
-def _chances(slate: Slate, places: list[int], discounts: list[float]) -> list[float]:
+def _chances(lists: Sequence[Looked], places: list[int], discounts: list[float]) -> list[float]:
     """That each is redeemed, by the first list that tells its odds."""
     wanted, depth = np.array(places, np.int32)[:, None], np.array(discounts)
     found = np.full(len(places), np.nan)
-    for looked in slate.looked:
+    for looked in lists:
         if looked.ranked.odds is None or not len(looked.ranked):
             continue
         there = looked.ranked.items == wanted
