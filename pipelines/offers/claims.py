@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 _NONCE = 12
 _HEAD = struct.Struct(">16sQ")  # recommendation id, end in seconds since 1970: short codes are read from afar
 _LONGEST = 4096
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ class Claims:
         tokens = []
         for at, item_id in zip(range(0, len(chance), _NONCE), item_ids, strict=True):
             nonce = chance[at : at + _NONCE]
-            sealed = nonce + seal(nonce, head + orjson.dumps(item_id) + b"]", None)
-            tokens.append(base64.urlsafe_b64encode(sealed).rstrip(b"=").decode())
+            sealed = binascii.b2a_base64(nonce + seal(nonce, head + orjson.dumps(item_id) + b"]", None), newline=False)
+            tokens.append(sealed.translate(_URL_SAFE, b"=").decode())
         return tokens
 
     def open(self, token: str) -> Claim | None:

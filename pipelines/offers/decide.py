@@ -46,7 +46,7 @@ from pipelines.offers.slate import Drawn, Room, fill
 from pipelines.offers.view import NO_MODEL, Reads
 from pipelines.offers.worth import NO_OFFER, Options, options
 from pipelines.packed import NOBODY, REASONS, Ranked
-from pipelines.shop_offers import UNKNOWN_PRICE
+from pipelines.shop_offers import UNKNOWN_PRICE, ShopOffers
 
 __all__ = [
     "BEST_SELLERS",
@@ -182,9 +182,9 @@ class _Decision:
         pool = self.pool()
         slots = fill(pool.goods, self.ask.count, self.policy, self.chance)
         shown = np.array([slot.at for slot in slots], np.int64)
-        levels = pool.levels[shown].tolist()
-        items = tuple(map(self._chosen, slots, levels, pool.within(shown, levels)))
-        fallback = self._fallback(levels, [item.place for item in items])
+        levels, places = pool.levels[shown].tolist(), pool.places[shown]
+        items = self._chosen(slots, levels, pool.within(shown, levels), places)
+        fallback = self._fallback(levels, places.tolist())
         refused = self._named()
         return Slate(
             items, fallback, tuple(self.looked), pool, tuple(slots), self.facts, self.policy, self.seed, refused
@@ -314,12 +314,20 @@ class _Decision:
         none = np.zeros(0, np.int32)
         return self._weighed(ASSORTMENT, _plain(none, Reason.IN_ASSORTMENT), none, np.zeros(0, np.int64))
 
-    def _chosen(self, slot: Drawn, level: int, at: int) -> Chosen:
-        part = self.parts[level]
-        place, worth = int(part.places[at]), float(part.options.worth[at])
-        score = worth if worth == worth else float(part.scores[at])
-        offered = terms(self.view, place, int(part.options.row[at]))
-        return Chosen(place, score, REASONS[part.reasons[at]], offered, slot.propensity)
+    def _chosen(
+        self, slots: Sequence[Drawn], levels: Sequence[int], within: Sequence[int], places: npt.NDArray[np.int32]
+    ) -> tuple[Chosen, ...]:
+        """What got the slots: where it stood in the part of its level, and in the shop."""
+        shop, chosen = self.view.shop, []
+        prices = shop.prices[places].tolist()
+        for slot, level, at, place, price in zip(slots, levels, within, places.tolist(), prices, strict=True):
+            part = self.parts[level]
+            score = part.options.worth.item(at)
+            if score != score:
+                score = part.scores.item(at)
+            offered = _terms(shop.offers, price, part.options.row.item(at))
+            chosen.append(Chosen(place, score, REASONS[part.reasons.item(at)], offered, slot.propensity))
+        return tuple(chosen)
 
     def _named(self) -> dict[str, list[Refusal]]:
         places = list(self.refused)
@@ -354,16 +362,15 @@ class _Decision:
         return f"{why}:{NAMES.get(other, other)}"
 
 
-def terms(view: Reads, place: int, row: int) -> Terms:
-    """What an item costs with the offer of this row, NO_OFFER: without."""
-    base = int(view.shop.prices[place])
-    usual = None if base == UNKNOWN_PRICE else base
+def _terms(offers: ShopOffers, price: int, row: int) -> Terms:
+    """What an item of this usual price costs with the offer of this row, NO_OFFER: without."""
+    usual = None if price == UNKNOWN_PRICE else price
     if row == NO_OFFER:
         return Terms(None, usual, None)
-    offer = view.shop.offers.offer(row)
+    offer = offers.offer(row)
     if not offer.discount or usual is None:
         return Terms(offer, usual, None)
-    return Terms(offer, int(view.shop.offers.rows[row]["price"]), usual)
+    return Terms(offer, offers.prices.item(row), usual)
 
 
 def _plain(items: npt.NDArray[np.int32], reason: Reason) -> Ranked:

@@ -87,7 +87,7 @@ class Setting:
 
 
 def refusals(view: Reads, places: _Places, setting: Setting) -> dict[Refusal, npt.NDArray[np.bool_]]:
-    """For each code, which of `places` (positions, none negative) it refuses; codes that refuse none may be left out."""
+    """For each code, which of `places` (positions, none negative) it refuses; codes that refuse none may be missing."""
     shop, facts = view.shop, setting.facts
     standing = derived(shop).keeping(setting.policy.margin_floor).standing[places]
     any_of = int(np.bitwise_or.reduce(standing))

@@ -17,7 +17,7 @@ from configs.clock import FixedClock
 from configs.settings import Settings
 from pipelines import snapshot
 from pipelines.offers.budgets.pacer import Pacer
-from pipelines.offers.decide import Ask, Slate, decide
+from pipelines.offers.decide import Ask, decide
 from pipelines.offers.log.replay import find_record, replay
 from pipelines.offers.view import open_view
 from pipelines.signals.ingest import ingest
