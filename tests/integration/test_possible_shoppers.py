@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ def test_the_slate_goes_from_nobody_s_to_the_shopper_s_as_they_become_sure(view:
 
 
 def test_without_odds_nothing_of_anybody_is_shown_in_doubt(view: View) -> None:
-    plain = View(**vars(view))
+    plain = View(**{one.name: getattr(view, one.name) for one in fields(View)})
     assert shown(plain, asked(0.6, 0.4)) == shown(plain, replace(asked(), shoppers=(), unsure=True))
 
 
