@@ -7,6 +7,7 @@ import pytest
 from scipy import sparse
 from scipy.special import gamma
 
+from pipelines.offers.value.attention import clicked
 from pipelines.offers.value.cycle import Cycle, learn_cycle
 from pipelines.offers.value.data import DAY, Events, Visits
 from pipelines.offers.value.features import NAMES, SHOWN_NAMES
@@ -256,26 +257,16 @@ def test_how_far_goods_differ_when_shown_is_learned_from_the_showings() -> None:
     assert found[0] < 0.2 and 1.1 < found[1] < 2.0
 
 
-def test_interest_in_a_word_counts_where_it_sells_when_shown() -> None:
-    count = 12_000
-    features, shown = rows(count)
-    features[:, NAMES.index("own_category")] = 0.0
-    features[:, NAMES.index("place")] = RNG.integers(0, 2, count)
-    words = RNG.random((count, 2)).astype(np.float32)
-    features = np.concatenate([features, words], axis=1)
-    sells = (features[:, NAMES.index("place")] == 0) & (words[:, 0] > -1)
-    bought = (RNG.random(count) < 1 / (1 + np.exp(2.5 - 3.0 * words[:, 0] * sells))).astype(np.float64)
-    code, unshown = np.zeros(count, np.int64), np.full(count, -3.0)
-    model = Response.fit(features, unshown, shown, code, code, bought, categories=1, items=1, places=2)
-
-    def slope(place: int, word: int) -> float:
-        some = features[:2].copy()
-        some[:] = features[0]
-        some[:, NAMES.index("place")] = place
-        some[:, len(NAMES) :] = 0.0
-        some[1, len(NAMES) + word] = 1.0
-        low, high = model.margin(some, unshown[:2], shown[[0, 0]], code[:2], code[:2])
-        return float(high - low)
-
-    assert slope(0, 0) == pytest.approx(3.0, abs=0.6)
-    assert all(abs(slope(place, word)) < 0.6 for place, word in ((0, 1), (1, 0), (1, 1)))
+def test_how_readily_goods_are_clicked_is_told_and_little_said_of_what_was_hardly_looked_at() -> None:
+    goods, kinds, looks = 60, 6, 12_000
+    category = np.arange(goods) % kinds
+    truth = RNG.normal(0, 0.5, kinds)[category] + RNG.normal(0, 0.7, goods)
+    item = RNG.integers(1, goods, looks)
+    taken = (RNG.random(looks) < 1 / (1 + np.exp(1.0 - truth[item]))).astype(np.float64)
+    found = clicked(item, taken, category, kinds)
+    assert np.corrcoef(found[1:], truth[1:])[0, 1] > 0.9
+    assert np.polyfit(found[1:], truth[1:], 1)[0] == pytest.approx(1.0, abs=0.15)
+    alike = found[category == category[0]]  # nobody looked at the first: it is as its category
+    assert alike.min() < found[0] < alike.max()
+    assert not clicked(item[:50], taken[:50], category, kinds).any()
+    assert not clicked(item, np.zeros(looks), category, kinds).any()

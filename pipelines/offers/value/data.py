@@ -26,7 +26,7 @@ VISIT_GAP = 2 * 3_600
 """Seconds without an event after which a shopper's next event in a store is another visit."""
 PLACEMENTS = ("entrance", "aisle", "checkout", "phone")
 _SHOWN, _DRAWN = ("impression",), ("promotion_offered", "promotion_not_offered")
-_LOOKED = ("view", "click", "add_to_cart")
+_LOOKED, _TAKEN = ("view", "click", "add_to_cart"), ("click", "add_to_cart")
 _ATTRIBUTES = {"discount": pl.Float64, "propensity": pl.Float64, "screen_id": pl.String, "coupon_disc": pl.Float64}
 
 
@@ -95,7 +95,8 @@ class ValueData:
         purchases: extra `units`, `price` (paid for one), `off` (1: a discount was on it).
         showings: impressions; extra `position` (from 1), `placement` (of PLACEMENTS, -1), `discount`.
         draws: random offers; extra `offered` (1 or 0), `propensity` (of what happened), `discount`.
-        looks: goods looked at in the app, one for each shopper, item and session.
+        looks: goods looked at in the app, one for each shopper, item and session; extra `taken` (1: it was clicked or
+            put into a cart).
         interests: contents watched, by word; `item` is the word's number; extra `weight`.
         displays: (store, item, start, end) of advertising in stores.
     """
@@ -174,7 +175,8 @@ def read_value_data(tables: Tables, before: datetime, *, counts: Counts | None =
     if not bought.height:
         return None
     inspected = rows.filter(pl.col("event_type").is_in(_LOOKED))
-    looked = inspected.select("shopper_id", "item_id", "event_time", "event_type", "order_id").collect()
+    taken = pl.col("event_type").is_in(_TAKEN).alias("taken")
+    looked = inspected.select("shopper_id", "item_id", "event_time", "event_type", "order_id", taken).collect()
     looked = looked if counts is None else counts(looked)
     items = tables.scan("items").select("item_id", "price", "cost", "category", "tags", "first_seen").collect()
     items = items.join(bought.select("item_id").unique(), on="item_id", how="full", coalesce=True).sort("item_id")
@@ -249,12 +251,14 @@ def _looks(rows: pl.DataFrame, ids: dict[str, pd.Index]) -> Events:
     """One look for all that a shopper did with an item without a long break, at the time of the first of it."""
     shopper, item = _codes(rows, "shopper_id", ids), _codes(rows, "item_id", ids)
     time = rows.select(_seconds("event_time"))["event_time"].to_numpy().astype(np.int64)
+    taken = rows["taken"].to_numpy().astype(np.float64)
     known = np.flatnonzero((shopper >= 0) & (item >= 0))
     order = known[np.lexsort((time[known], item[known], shopper[known]))]
-    shopper, item, time = shopper[order], item[order], time[order]
+    shopper, item, time, taken = shopper[order], item[order], time[order], taken[order]
     begins = (np.diff(shopper) != 0) | (np.diff(item) != 0) | (np.diff(time) > VISIT_GAP)
     first = np.flatnonzero(np.r_[True, begins][: len(order)])
-    return _in_order(Events(shopper[first], item[first], time[first], np.full(len(first), -1), {}))
+    taken = np.maximum.reduceat(taken, first) if len(first) else taken
+    return _in_order(Events(shopper[first], item[first], time[first], np.full(len(first), -1), {"taken": taken}))
 
 
 def _seconds(name: str) -> pl.Expr:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.offers.value.attention import clicked
 from pipelines.offers.value.data import DAY, ValueData
 from pipelines.offers.value.past import Past
 from pipelines.offers.value.shelves import Shelves
@@ -24,12 +25,12 @@ NAMES = (
     "category_due", "item_rate", "item_rate_near", "item_trend_near", "category_rate_all", "taste", "taste_share",
     "interest", "watched", "dear", "thrift", "dear_to_the_thrifty", "on_offer_share", "display", "visits",
     "visit_days", "lines", "age_days", "taste_all", "redeem", "category_near", "loyalty",
-    "taste_words", "taste_price", "prompted_item", "prompted_category", "shown_category", "looked_category", "place",
+    "taste_words", "taste_price", "prompted_item", "prompted_category", "shown_category", "looked_category", "clicked",
+    "place",
 )  # fmt: skip
 SHOWN_NAMES = ("showings", "screens", "position", "entrance", "aisle", "checkout", "phone", "cut")
 _LONG, _RECENT, _SHOWINGS = 56, 14, 14
 _CHOICES, _OTHERS = 60_000, 8
-_MOST_WORDS = 64
 _LIKE_OTHERS = 3.0
 """What is watched nearby counts for each shopper as so many views of their own."""
 
@@ -94,12 +95,11 @@ class Known:
         self._prompted = Past(prompted.shopper * goods + prompted.item, prompted.time)
         self._kinds_prompted = Past(prompted.shopper * self._kinds + data.category[prompted.item], prompted.time)
         looks = data.looks
+        self._clicks: tuple[int, Floats] = (-1, np.zeros(goods))
         self._kinds_looked = Past(looks.shopper * self._kinds + data.category[looks.item], looks.time)
         seen = data.interests
         words = data.tags.shape[1]
         self._words = words
-        watched = np.bincount(seen.item, minlength=words)
-        self.words = np.sort(np.argsort(-watched, kind="stable")[:_MOST_WORDS])
         self._interest = Past(seen.shopper * words + seen.item, seen.time)
         self._interest_near = Past(self.home[seen.shopper] * words + seen.item, seen.time)
         self._display = _Displays(data.displays, goods)
@@ -167,12 +167,19 @@ class Known:
         own = self._pair.count(shopper * self._goods + item, time)
         return np.asarray(own / (self._own.count(shopper * self._kinds + self.data.category[item], time) + 1.0))
 
+    def _clicked(self, moment: int) -> Floats:
+        """How readily goods were clicked before a moment; that of the last moment asked for is kept."""
+        if self._clicks[0] != moment:
+            looks = self.data.looks
+            past = looks.take(np.flatnonzero(looks.time < moment))
+            found = clicked(past.item, past.extra["taken"], self.data.category, self._kinds)
+            self._clicks = moment, found
+        return self._clicks[1]
+
     # ------------------------------------------------------------------ features
 
     def features(self, asked: Asked, taste: Taste, moment: int) -> Floats:
-        """What is told of each question, shape (n, len(NAMES) + words), float32; NaN: there was nothing.
-
-        The last columns are the shopper's interest in each of the words that are watched most, where the item bears it.
+        """What is told of each question, shape (n, len(NAMES)), float32; NaN: there was nothing.
 
         Args:
             asked: none of them before `moment`.
@@ -243,9 +250,10 @@ class Known:
             np.log1p(self._kinds_prompted.count(own, time)),
             np.log1p(self._kinds_shown.count(own, time, since=long)),
             np.log1p(self._kinds_looked.count(own, time)),
+            self._clicked(moment)[item],
             near,
         )
-        return np.concatenate([np.stack(columns, axis=1), each[:, self.words].toarray()], axis=1).astype(np.float32)
+        return np.stack(columns, axis=1).astype(np.float32)
 
     def shown(self, asked: Asked, position: Floats, placement: Floats, cut: Floats) -> Floats:
         """What is told beside `features` where an item is shown, shape (n, len(SHOWN_NAMES)), float32."""

@@ -31,13 +31,12 @@ Floats = npt.NDArray[np.float64]
 
 # Weights of numbers: expected value and standard deviation. First on impulse, then by need.
 _IMPULSE = {
-    "one": (-3.0, 2.0), "taste": (1.0, 0.3), "category_near": (0.0, 0.5), "loyalty": (0.0, 3.0), "display": (0.4, 0.3),
-    "category_rate": (0.0, 0.3), "category_rate_all": (0.0, 0.3), "thrift": (0.0, 0.2),
+    "one": (-3.0, 2.0), "taste": (1.0, 0.3), "clicked": (0.5, 0.5), "category_near": (0.0, 0.5),
+    "display": (0.4, 0.3), "category_rate": (0.0, 0.3), "category_rate_all": (0.0, 0.3), "thrift": (0.0, 0.2),
 }  # fmt: skip
 _NEED = {
     "one": (-1.0, 2.0), "unshown": (0.7, 0.3), "taste": (0.0, 0.3), "category_due": (0.0, 0.5),
-    "taste_share": (0.0, 0.3), "own_item": (0.0, 0.5), "thrift": (0.0, 0.2), "loyalty": (0.0, 3.0),
-    "category_rate": (0.0, 0.3),
+    "taste_share": (0.0, 0.3), "own_item": (0.0, 0.5), "thrift": (0.0, 0.2), "category_rate": (0.0, 0.3),
 }  # fmt: skip
 # What came of showing the shopper such goods before; further how an item is shown.
 _HOW = {
@@ -52,9 +51,9 @@ _FOREIGN = {
     "one": (0.0, 2.0), "times": (-2.0, 1.0), "category_rate_all": (0.0, 0.5), "looked_category": (-0.3, 0.5),
     "days": (0.0, 0.5), "unshown": (-0.2, 0.3),
 }  # fmt: skip
-# Of what has a name (a category, a category in a neighbourhood, a word, a word in a neighbourhood, an item): the
-# deviation that is expected. The showings correct it, as far as they tell it (as if it were known from _SURE weights).
-_NAMED = {"category": 0.5, "category near": 0.3, "word": 0.3, "word near": 0.3, "item": 0.4}
+# Of what has a name (a category, a category in a neighbourhood, an item): the deviation that is expected. The showings
+# correct it, as far as they tell it (as if it were known from _SURE weights).
+_NAMED = {"category": 0.5, "category near": 0.1, "item": 0.4}
 _SURE, _ROUNDS = 4.0, 4
 _AT = {name: place for place, name in enumerate(NAMES)}
 _SHOWN_AT = {name: place for place, name in enumerate(SHOWN_NAMES)}
@@ -101,7 +100,7 @@ class Response:
         """Find the most probable weights, and how far those of one kind differ (empirical Bayes).
 
         Args:
-            features: as `Known.features`, shape (n, len(NAMES) + words).
+            features: as `Known.features`, shape (n, len(NAMES)).
             unshown: log-odds of a purchase where it is not shown, shape (n,).
             shown: as `Known.shown`; the last column is -log(1 - discount).
             category, item: numbers. bought: 0 or 1.
@@ -111,8 +110,7 @@ class Response:
         scale = (float(thrift.mean()), float(thrift.std()) + 1e-6) if len(thrift) else (0.0, 1.0)
         model = cls(scale, categories, items, places, np.zeros(0), np.zeros(0), np.zeros(0))
         design = model._design(features, unshown, shown, category, item)
-        words = features.shape[1] - len(NAMES)
-        sizes = [categories, categories * places, words, words * places, items]
+        sizes = [categories, categories * places, items]
         first, count = len(_IMPULSE) + len(_NEED), design.impulse.shape[1]
         kinds = np.split(np.arange(first, first + sum(sizes)), np.cumsum(sizes)[:-1])
         numbers, further = _prior(_IMPULSE, _NEED), _prior(_HOW, _DISCOUNT, _FOREIGN)
@@ -185,9 +183,7 @@ class Response:
         how = values | {name: shown[:, place].astype(np.float64) for name, place in _SHOWN_AT.items()}
         how["position"] = np.log(np.maximum(how["position"], 1.0))
         how["cut thrift"] = how["cut"] * np.maximum(0.0, thrift + 1.0)
-        place, fond = told[:, _AT["place"]].astype(np.int64), sparse.csr_matrix(told[:, len(NAMES) :])
-        near = np.zeros((len(told), self.places))
-        near[rows, place] = 1.0
+        place = told[:, _AT["place"]].astype(np.int64)
 
         def named(code: Ints, width: int) -> sparse.csr_matrix:
             return sparse.csr_matrix((np.ones(len(told)), (rows, code)), shape=(len(told), width))
@@ -198,8 +194,6 @@ class Response:
         groups = [
             named(category, self.categories),
             named(place * self.categories + category, self.places * self.categories),
-            fond,
-            *(sparse.csr_matrix(fond.multiply(near[:, [one]])) for one in range(self.places)),
         ]
         both = [named(item, self.items), dense(_HOW, how), dense(_DISCOUNT, how)]
         impulse, need = dense(_IMPULSE, values), dense(_NEED, values)
