@@ -1,7 +1,8 @@
 """The closed loop driven from outside: a real `facings serve`, asked for each visit over HTTP, commands in between.
 
 Run it: .venv/bin/python benchmarks/loop_over_http.py --out benchmarks/results   (--days 14 --variant base …)
-Each morning `facings ingest` takes the tables of the day, on some days `facings retrain` runs, and the server is
+Each morning `facings ingest` takes the tables of the day, on some days `facings retrain` runs, on the others
+`facings rescore`, and the server is
 started anew so that its clock (FACINGS_REPLAY_FROM) shows that morning. Each visit that passes a screen is one
 `POST /v1/placements/{placement}:recommend`, recognised shoppers named and others not; each evening the town's events go
 to `POST /v1/events:batch`. The other policies play in copies of the same town, as in `facings loop`.
@@ -34,6 +35,7 @@ from pipelines.closed_loop.product import Answered, TownClock, write_tables
 from pipelines.closed_loop.report import summary
 from pipelines.offers.decide import Ask
 from pipelines.offers.view import View, open_view
+from pipelines.snapshot import current
 from pipelines.training.job import RetrainResult
 
 COMMAND = ".venv/bin/python benchmarks/loop_over_http.py --out benchmarks/results"
@@ -60,16 +62,16 @@ class OverHttp:
         return self._view
 
     def learn(self, name: str, tables: Mapping[str, pl.DataFrame], *, train: bool) -> RetrainResult | None:
-        """Ingest, retrain where told, and open the shop."""
+        """Ingest, retrain where told, else score anew, and open the shop."""
         self._stop()
         folder = write_tables(self._folder / name, tables)
         self._command("ingest", str(folder))
-        result = None
+        result, accept = None, ("--accept-data", "a simulated town begins")
         if train:
-            told = self._command(
-                "retrain", "--recipe", self._recipe, "--accept-data", "a simulated town begins", "--json"
-            )
+            told = self._command("retrain", "--recipe", self._recipe, *accept, "--json")
             result = RetrainResult.model_validate_json(told)
+        elif current(self._settings.paths, "slates") is not None:
+            self._command("rescore", *accept)
         self._serve()
         if self._view is not None:
             self._view.close()

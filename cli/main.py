@@ -22,6 +22,7 @@ VERBS = {
     "backfill": ("cli.backfill", "Compute the features of past moments from all that is known now."),
     "take-back": ("cli.take_back", "Take out again what files brought since the last accepted run."),
     "retrain": ("cli.retrain", "Ingest, materialise, train, evaluate, gate and publish, as the scheduled job does."),
+    "rescore": ("cli.rescore", "Tell what showing is worth by what is known now, without training."),
     "recommend": ("cli.recommend", "Write batch top-k lists."),
     "compare": ("cli.compare", "Train recipes on the same split and write one page about them."),
     "tune": ("cli.tune", "Search the ranges that a recipe names, on past windows."),

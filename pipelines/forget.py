@@ -21,6 +21,7 @@ from configs.settings import Settings
 from identity.vault import Vault
 from pipelines.faces import faces_lock
 from pipelines.forget_models import forget_in_models, forget_in_tables
+from pipelines.offers.value.kept import drop_left
 from pipelines.signals.erase import erase_in_lake
 from pipelines.snapshot import forget_in_snapshots
 from state.consent import Consents
@@ -79,6 +80,7 @@ def forget(settings: Settings, shopper_id: str, *, clock: Clock, progress: Progr
         exclusive(home.runs / "compare-training.lock", "training of a comparison", wait=True),
     ):
         progress("Erasing from tables, features and models")
+        drop_left(home.runs)
         erased |= erase_in_lake(home, shopper_id)
         shutil.rmtree(home.suspicions, ignore_errors=True)  # flags name shoppers; they are found anew
         erased["features"] = _features(settings, clock, shopper_id)

@@ -1,7 +1,8 @@
 """The deployment ledger: which version served when, and what a rollback goes back to.
 
 Each row is one deployment. `previous` is the deployment that a rollback from it returns to, so the rows form chains:
-after publish 1, publish 2, rollback, publish 3, a rollback from 3 returns to 1. The snapshot pointer is the truth of
+after publish 1, publish 2, rollback, publish 3, a rollback from 3 returns to 1. A version that is scored anew goes on
+under another row, from which a rollback returns to where it returned to before. The snapshot pointer is the truth of
 what serves; a row is written before the pointer is switched (publishing) and settled after it (serving).
 """
 
@@ -24,6 +25,7 @@ class Action(StrEnum):
     PUBLISH = "publish"
     ROLLBACK = "rollback"
     PROMOTE = "promote"
+    RESCORE = "rescore"  # the same version, its odds told by newer data
 
 
 class Status(StrEnum):
@@ -95,6 +97,19 @@ class Ledger:
     def of_snapshot(self, snapshot_id: str) -> Deployment | None:
         """Return the newest deployment of a snapshot."""
         return next((row for row in self.history() if row.snapshot_id == snapshot_id), None)
+
+    def begun(self, deployment: Deployment) -> Deployment:
+        """Return the row by which its version came into force: of one that was scored anew the row before that."""
+        if deployment.action is not Action.RESCORE:
+            return deployment
+        return next(
+            row
+            for row in self.history()
+            if row.id < deployment.id
+            and row.version == deployment.version
+            and row.action is not Action.RESCORE
+            and row.status is not Status.ABANDONED
+        )
 
     def begin(
         self,

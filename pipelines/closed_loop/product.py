@@ -26,8 +26,10 @@ from pipelines.offers.log.decision_log import DecisionLog
 from pipelines.offers.log.record import Asked
 from pipelines.offers.view import View, open_view
 from pipelines.signals.live.receive import Receiver
+from pipelines.snapshot import current
 from pipelines.training.intake import take_in
 from pipelines.training.job import RetrainResult
+from pipelines.training.rescore import rescore
 from pipelines.training.retrain import retrain
 from state.decisions import new_id, open_decisions
 from state.engine import open_engine
@@ -35,6 +37,7 @@ from state.files import write_atomic
 from state.forgotten import pseudonym, tombstones_among
 
 _BATCH = 1_000
+_WHY = "a simulated town begins"
 _KEEP_DAYS = 365
 _BEAT = timedelta(minutes=15)
 
@@ -116,7 +119,7 @@ class Served(Protocol):
         ...
 
     def learn(self, name: str, tables: Mapping[str, pl.DataFrame], *, train: bool) -> RetrainResult | None:
-        """Take the tables of a day and the events that wait; where told, train and put what comes out to the gate."""
+        """Take the tables of a day and the events that wait; where told, train, else what serves is scored anew."""
         ...
 
     def answer(self, ask: Ask, now: datetime, *, screen_id: str | None) -> Answered:
@@ -185,7 +188,7 @@ class Product:
         return self._view
 
     def learn(self, name: str, tables: Mapping[str, pl.DataFrame], *, train: bool) -> RetrainResult | None:
-        """Take the tables of a day and the events that wait; where told, train and put what comes out to the gate.
+        """Take the tables of a day and the events that wait; where told, train, else what serves is scored anew.
 
         Raises:
             FacingsError: a table cannot be taken, or the checks of the data stopped the training.
@@ -197,12 +200,14 @@ class Product:
                 self.settings,
                 (self._recipe,),
                 folder=folder,
-                accept_data="a simulated town begins",
+                accept_data=_WHY,
                 clock=self._clock,
                 progress=self._progress,
             )
-        else:
+        elif current(self.settings.paths, "slates") is None:
             take_in(self.settings, folder, clock=self._clock, progress=self._progress)
+        else:
+            rescore(self.settings, folder=folder, accept_data=_WHY, clock=self._clock, progress=self._progress)
         if self._view is not None:
             self._view.close()
         self._view = open_view(self.settings.paths)

@@ -60,6 +60,7 @@ def guard(settings: Settings, *, clock: Clock, progress: Callable[[str], None]) 
         current = reconcile(settings, ledger)
     if current is None:
         return GuardResult(status="nothing", version=None, reasons=["nothing was ever published"])
+    serving, current = current.id, ledger.begun(current)  # scored anew, a version is still the one that was promoted
     before = None if current.previous is None else ledger.get(current.previous)
     if current.action is Action.ROLLBACK or before is None:
         why = "a rollback is in force" if current.action is Action.ROLLBACK else "nothing served before it"
@@ -86,7 +87,7 @@ def guard(settings: Settings, *, clock: Clock, progress: Callable[[str], None]) 
     if not found.regressed:
         return result
     progress(f"Version {current.version} does worse than version {before.version} did: {found.why}")
-    rollback(settings, reason=f"guard: {found.why}", expected=current.id, clock=clock, progress=progress)
+    rollback(settings, reason=f"guard: {found.why}", expected=serving, clock=clock, progress=progress)
     now = in_force(settings, ledger)
     return result.model_copy(
         update={"status": "rolled_back", "taken_back": current.version, "version": None if now is None else now.version}

@@ -20,9 +20,9 @@ from pipelines import snapshot
 from pipelines.training.tracking import CHALLENGER, CHAMPION, Tracking, Version
 from state.engine import open_engine
 from state.files import exclusive
-from state.ledger import Action, Deployment, Ledger
+from state.ledger import Action, Deployment, Ledger, Status
 
-KEEP_SNAPSHOTS = 3  # of the deployments last in force, so that a rollback is a switch and not a build
+KEEP_SNAPSHOTS = 3  # of the versions last in force, so that a rollback is a switch and not a build
 REFUSED = "refused"
 _NOTHING = "Nothing is published yet; train with `facings retrain` first."
 
@@ -100,6 +100,7 @@ def publish(
     reason: str,
     clock: Clock,
     progress: Callable[[str], None],
+    value: Path | None = None,
 ) -> str:
     """Build the version's slates beside the current ones, check them, switch, and write it down; return the snapshot.
 
@@ -107,11 +108,12 @@ def publish(
         settings: names the home.
         tracking: holds the version's serving artifact.
         version: what to publish.
-        action: publish or promote.
+        action: publish or promote; rescore: the version goes on with newer odds.
         expected: the version that must still be in force (None: nothing); the decision was made against it.
         reason: one line for the ledger.
         clock: tells when.
         progress: told how far it is.
+        value: folder of the odds; None: those that training wrote.
 
     Raises:
         FacingsError: another version came into force meanwhile, or the new slates do not pass their check; what serves
@@ -119,7 +121,7 @@ def publish(
     """
     ledger = open_ledger(settings)
     recipe = tracking.recipe(version.run_id)
-    built = _slates(settings, tracking, version, recipe, progress)
+    built = _slates(settings, tracking, version, recipe, progress, value)
     with exclusive(publishing_lock(settings), "publish or rollback", wait=True):
         current = reconcile(settings, ledger)
         if (None if current is None else current.version) != expected:
@@ -134,13 +136,20 @@ def publish(
                 version=version.version,
                 recipe=recipe.name,
                 snapshot_id=built,
-                previous=None if current is None else current.id,
+                previous=_back(current, action),
                 reason=reason,
             )
             _switch(settings, ledger, deployment)
         _follow(tracking, version.version)
         _prune(settings, ledger)
     return built
+
+
+def _back(current: Deployment | None, action: Action) -> int | None:
+    """Where a rollback from what takes over returns to."""
+    if current is None:
+        return None
+    return current.previous if action is Action.RESCORE else current.id
 
 
 def rollback(
@@ -242,7 +251,12 @@ def follow_pointer(settings: Settings, tracking: Tracking) -> Champion | None:
 
 
 def _slates(
-    settings: Settings, tracking: Tracking, version: Version, recipe: Recipe, progress: Callable[[str], None]
+    settings: Settings,
+    tracking: Tracking,
+    version: Version,
+    recipe: Recipe,
+    progress: Callable[[str], None],
+    value: Path | None = None,
 ) -> str:
     """Build and check the slates of a version; return the snapshot's id. One builds at a time, over dead drafts."""
     with exclusive(settings.paths.snapshots / "build.lock", "build of slates", wait=True):
@@ -255,7 +269,7 @@ def _slates(
             recipe=recipe.name,
             candidates=recipe.slate.candidates,
             progress=progress,
-            value=tracking.artifact_if_any(version.run_id, "value"),
+            value=value or tracking.artifact_if_any(version.run_id, "value"),
         )
     snapshot.check(settings.paths, "slates", built)
     return built
@@ -283,9 +297,9 @@ def _follow(tracking: Tracking, number: str) -> None:
 
 
 def _prune(settings: Settings, ledger: Ledger) -> None:
-    """Remove slates that neither serve nor are among the last that did; they can be built again from their model."""
-    kept: list[str] = []
+    """Remove slates that neither serve nor are the newest of the versions that did last; they can be built again."""
+    kept: dict[str, str] = {}
     for row in ledger.history():
-        if row.snapshot_id not in kept:
-            kept.append(row.snapshot_id)
-    snapshot.prune(settings.paths, "slates", keep=kept[:KEEP_SNAPSHOTS])
+        if row.status is not Status.ABANDONED:
+            kept.setdefault(row.version, row.snapshot_id)
+    snapshot.prune(settings.paths, "slates", keep=list(kept.values())[:KEEP_SNAPSHOTS])

@@ -266,14 +266,15 @@ def _carry_out(job: Job, plan: Plan, data: DataReport) -> RetrainResult:
 
 def _by_log(job: Job, plan: Plan, candidate: Candidate) -> list[Check]:
     """What the decisions since the champion came into force say of a candidate that was fit before the cut."""
-    now = in_force(job.settings, open_ledger(job.settings))
+    ledger = open_ledger(job.settings)
+    now = in_force(job.settings, ledger)
     value = None if now is None else job.tracking.artifact_if_any(job.tracking.version(now.version).run_id, "value")
     return judge_by_log(
         job.settings,
         evaluation_folder(plan.folder(job.settings.paths), candidate.label),
         candidate.recipe,
         plan.rules.gate,
-        max(plan.cut, plan.cut if now is None else now.at),
+        max(plan.cut, plan.cut if now is None else ledger.begun(now).at),
         plan.end,
         value=value,
         progress=job.progress,

@@ -86,6 +86,8 @@ def full_home(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     snapshot.switch(home, "slates", built)
     (home.snapshots / "slates" / ".draft-of-a-killed-job").mkdir()
     (home.snapshots / "slates" / ".draft-of-a-killed-job" / "slates.mdb").write_text(ZEBRA)
+    (home.runs / ".draft-scored-of-a-killed-job").mkdir()
+    (home.runs / ".draft-scored-of-a-killed-job" / "odds.parquet").write_text(ZEBRA)  # half-written: no table yet
     rows = [{"event_id": f"e{name}", "shopper_id": name, "item_id": "item-01"} for name in (ZEBRA, "shopper-04")]
     append_events(open_engine(settings.state_uri), rows, END)
     seen = Row("0" * 32, 0, pseudonym(ZEBRA, secret(home, "pseudonym")), b"{}", b"")

@@ -23,8 +23,10 @@ from pipelines.offers.value.data import Events, ValueData, read_value_data
 from pipelines.offers.value.examples import examples
 from pipelines.offers.value.features import NAMES, Asked, Known
 from pipelines.offers.value.job import train_value
-from pipelines.offers.value.kept import ODDS, Kept, ValueFacts, read_facts
+from pipelines.offers.value.kept import ODDS, PLACES, Kept, ValueFacts, read_facts
 from pipelines.offers.value.odds import chance
+from pipelines.offers.value.parameters import FOLDER, kept_model
+from pipelines.offers.value.scored import score_anew
 from pipelines.offers.view import open_view
 from pipelines.signals.ingest import ingest
 from pipelines.signals.lake.lake import Lake
@@ -113,6 +115,48 @@ def test_a_value_model_is_made_once_and_the_same_again(shop: tuple[Settings, Rec
     again = settings.paths.runs / "again"
     train(again, settings, model)
     assert pl.read_parquet(again / ODDS).equals(pl.read_parquet(trained / ODDS))
+
+
+def test_a_kept_model_tells_the_very_odds_that_training_wrote(
+    shop: tuple[Settings, Recommender], trained: Path, tmp_path: Path
+) -> None:
+    settings, model = shop
+    facts = score_anew(tmp_path, trained, settings, Lake(settings.paths), model, moment=END, progress=quiet)
+    assert facts == read_facts(trained) == read_facts(tmp_path)
+    for name in (ODDS, PLACES):
+        assert pl.read_parquet(tmp_path / name).equals(pl.read_parquet(trained / name)), name
+    kept = [file for file in (trained / FOLDER).rglob("*") if file.is_file()]
+    assert {file.suffix for file in kept} == {".txt", ".npz", ".json"}
+    names = b"".join(file.read_bytes() for file in kept)
+    assert not any(str(shopper).encode() in names for shopper in model.shopper_ids)
+
+
+def test_a_kept_model_reads_goods_and_places_by_their_names(shop: tuple[Settings, Recommender], trained: Path) -> None:
+    """A good of a new category comes before all others, and a neighbourhood gets another name."""
+    settings, _ = shop
+
+    class Later(Lake):
+        def scan(self, table: str) -> pl.LazyFrame:
+            rows = super().scan(table)
+            if table == "items":
+                new = rows.head(1).with_columns(item_id=pl.lit("a-new-one"), category=pl.lit("A/new"), tags=pl.lit(""))
+                return pl.concat([rows, new])
+            return rows
+
+    now, data = (read_value_data(lake(settings.paths), END) for lake in (Lake, Later))
+    assert now is not None and data is not None
+    assert data.item_ids[0] == "a-new-one" and data.category_names[0] == "A/new"
+    before, value = (kept_model(trained / FOLDER, each) for each in (now, data))
+    assert np.isfinite(value.odds(np.zeros(1, np.int64), np.zeros(1, np.int64))).all()
+    liked = before.taste  # fitted anew it is nearly this; here it is the same, but for the new good
+    taste = replace(liked, item=np.r_[0.0, liked.item], price=np.r_[0.0, liked.price])
+    who, what = np.repeat(np.arange(20), len(now.item_ids)), np.tile(np.arange(len(now.item_ids)), 20)
+    told = before.odds(who, what), replace(value, taste=taste).odds(who, what + 1)
+    np.testing.assert_allclose(told[1], told[0], rtol=1e-12)
+    elsewhere = Known(replace(data, place_names=("new", *data.place_names[1:])), value.known.place_names)
+    moved = data.home == 0
+    assert moved.any() and (elsewhere.home[moved] == elsewhere.places - 1).all()
+    assert np.array_equal(elsewhere.home[~moved], value.known.home[~moved])
 
 
 def test_nothing_of_a_moment_or_later_is_told_of_what_came_before(shop: tuple[Settings, Recommender]) -> None:

@@ -79,3 +79,20 @@ def test_settling_twice_changes_nothing(ledger: Ledger) -> None:
     ledger.settle(one.id)
     assert ledger.history() == before
     assert ledger.of_snapshot("s1") == before[0]
+
+
+def test_a_version_that_is_scored_anew_came_into_force_when_it_was_published(ledger: Ledger) -> None:
+    one = begin(ledger, "1", None)
+    ledger.settle(one.id)
+    two = begin(ledger, "2", one.id)
+    ledger.settle(two.id)
+    for _ in range(2):
+        newer = begin(ledger, "2", one.id, Action.RESCORE)
+        ledger.settle(newer.id)
+    assert ledger.begun(newer).id == ledger.begun(two).id == two.id
+    assert newer.previous == two.previous
+    back = begin(ledger, "1", None, Action.ROLLBACK)
+    ledger.settle(back.id)
+    assert ledger.history()[1].status is Status.ROLLED_BACK
+    again = begin(ledger, "1", None, Action.RESCORE)
+    assert ledger.begun(again).id == back.id

@@ -163,6 +163,32 @@ def test_how_often_a_category_is_bought_before_it_is_no_longer_foreign_is_learne
     assert slopes[9][1] > 0.7 and abs(slopes[9][0]) < 0.2
 
 
+def test_a_response_is_carried_to_other_numbers_by_name_and_what_is_new_weighs_nothing_of_its_own() -> None:
+    """Three categories, five items, two places; then a category and an item come, and one of each goes."""
+    count = 2000
+    features, shown = rows(count)
+    features[:, NAMES.index("place")] = RNG.integers(0, 2, count)
+    category, item = RNG.integers(0, 3, count), RNG.integers(0, 5, count)
+    bought = (RNG.random(count) < (category + item + 1) / 12).astype(np.float64)
+    unshown = RNG.normal(-3.0, 1.0, count)
+    model = Response.fit(features, unshown, shown, category, item, bought, categories=3, items=5, places=2)
+    categories, items = np.array([-1, 2, 0]), np.array([4, -1, 0, 1, 2])
+    other = model.carried(categories, items)
+    stays = np.flatnonzero(np.isin(category, categories) & np.isin(item, items))
+
+    def told(by: Response, rows: np.ndarray, category: np.ndarray, item: np.ndarray) -> np.ndarray:
+        return by.margin(features[rows], unshown[rows], shown[rows], category, item)
+
+    now = [np.argmax(place[:, None] == code[stays], axis=0) for place, code in ((categories, category), (items, item))]
+    assert np.array_equal(told(other, stays, *now), told(model, stays, category[stays], item[stays]))
+    same = model.carried(np.arange(3), np.arange(5))
+    assert np.array_equal(same.weights, model.weights)
+    nothing = model.carried(np.full(3, -1), np.full(5, -1))
+    assert np.ptp([told(nothing, stays, *np.full((2, len(stays)), one)) for one in range(3)], axis=0).max() == 0
+    new = told(other, stays, np.zeros(len(stays), np.int64), np.ones(len(stays), np.int64))
+    assert np.array_equal(new, told(nothing, stays, *np.zeros((2, len(stays)), np.int64)))
+
+
 def learned(count: int, taken: float, brought: float) -> Others:
     """From random offers of which one in three was made, in categories of one other good with a profit of 2."""
     random = np.random.default_rng(count)

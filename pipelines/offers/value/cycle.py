@@ -57,6 +57,10 @@ class Cycle:
         told[known] = self.lasting[row, low] + (at - low) * (self.lasting[row, low + 1] - self.lasting[row, low])
         return told
 
+    def carried(self, categories: Ints) -> Cycle:
+        """The same where categories have other numbers now: of each one its number then; -1: there was none."""
+        return Cycle(self.lasting, np.where(categories < 0, np.nan, np.append(self.usual, np.nan)[categories]))
+
 
 def learn_cycle(
     purchases: Events, unprompted: Mask, visits: Visits, category: Ints, categories: int, moment: int

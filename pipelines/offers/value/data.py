@@ -86,7 +86,8 @@ class ValueData:
         shopper_ids, item_ids, store_ids: by number.
         moment: seconds since 1970; every event lies before it.
         price, cost: of an item, major units; NaN: not known.
-        category: number of the item's category. There is always one for the items without a category: the last.
+        category: number of the item's category; those of items without a category, if there are any, is the last.
+        category_names, place_names: what the numbers of categories ("": none) and of neighbourhoods stand for.
         tags: items x words: a word that it shares with contents, each with 1 / number of them.
         launched: seconds at which an item was first seen; the lowest number where nobody said.
         usual_store: home store of a shopper, by its statement, else where most of its visits were; -1: none.
@@ -108,7 +109,9 @@ class ValueData:
     price: Floats
     cost: Floats
     category: Ints
+    category_names: tuple[str, ...]
     tags: sparse.csr_matrix
+    place_names: tuple[str, ...]
     launched: Ints
     usual_store: Ints
     home: Ints
@@ -210,8 +213,9 @@ def read_value_data(tables: Tables, before: datetime, *, counts: Counts | None =
     }
     kept = _events(bought, ids, of_bought, sales)
     names, category = np.unique(items["category"].fill_null("").to_numpy().astype(str), return_inverse=True)
-    named = np.where(names[category] == "", len(names), category)
-    _, number = np.unique(named, return_inverse=True)
+    none = names == ""
+    place_names, place = _neighbourhoods(tables, ids)
+    number = np.where(none[category], len(names) - 1, category - int(none.any()))
     start = pl.col("first_seen").dt.epoch("s").fill_null(np.iinfo(np.int64).min // 2)
     return ValueData(
         shopper_ids=ids["shopper_id"],
@@ -221,10 +225,12 @@ def read_value_data(tables: Tables, before: datetime, *, counts: Counts | None =
         price=items["price"].cast(pl.Float64).to_numpy().astype(np.float64),
         cost=items["cost"].cast(pl.Float64).to_numpy().astype(np.float64),
         category=number.astype(np.int64),
+        category_names=(*names[~none].tolist(), *names[none].tolist()),
         tags=tags,
+        place_names=place_names,
         launched=items.select(start)["first_seen"].to_numpy().astype(np.int64),
         usual_store=(usual := _homes(tables, visits, ids)),
-        home=_places(tables, usual, ids),
+        home=np.r_[place, -1][usual],
         visits=visits,
         purchases=_in_order(kept.take(kept.item >= 0)),
         showings=_in_order(whole.take((kind == _SHOWN[0]) & (whole.item >= 0))),
@@ -367,15 +373,13 @@ def _homes(tables: Tables, visits: Visits, ids: dict[str, pd.Index]) -> Ints:
     return home
 
 
-def _places(tables: Tables, home: Ints, ids: dict[str, pd.Index]) -> Ints:
-    """The neighbourhood of each home store, by number."""
-    if not len(ids["store_id"]):
-        return np.full(len(home), -1, np.int64)
+def _neighbourhoods(tables: Tables, ids: dict[str, pd.Index]) -> tuple[tuple[str, ...], Ints]:
+    """Their names, and the number of each store's."""
     named = tables.scan("stores").select("store_id", "neighbourhood").drop_nulls().collect()
     name = dict(zip(named["store_id"], named["neighbourhood"], strict=True))
     labels = np.array([name.get(store, f"store {store}") for store in ids["store_id"]], dtype=str)
-    place = np.unique(labels, return_inverse=True)[1]
-    return np.where(home < 0, -1, place[home]).astype(np.int64)
+    names, place = np.unique(labels, return_inverse=True)
+    return tuple(names.tolist()), place.astype(np.int64)
 
 
 def _displays(tables: Tables, before: datetime, ids: dict[str, pd.Index]) -> Ints:

@@ -54,18 +54,28 @@ class Asked:
 
 
 class Known:
-    """The history of a shop, ready to be asked what was known of a shopper and an item at a moment."""
+    """The history of a shop, ready to be asked what was known of a shopper and an item at a moment.
 
-    def __init__(self, data: ValueData) -> None:
+    Args:
+        data: the history.
+        place_names: neighbourhoods by their numbers in the model that will be asked, to which a shopper of any other is
+            one without a home; None: those of the history.
+    """
+
+    def __init__(self, data: ValueData, place_names: tuple[str, ...] | None = None) -> None:
         self.data = data
+        self.place_names = data.place_names if place_names is None else place_names
         goods = len(data.item_ids)
         every = data.purchases
         alone = chosen(data)
         bought, prompted = every.take(np.flatnonzero(alone)), every.take(np.flatnonzero(~alone))
         self._chosen = bought
         self._goods, self._kinds = goods, data.categories
-        self.places = int(data.home.max(initial=-1)) + 2  # the last: of those without a home
-        self.home = np.where(data.home < 0, self.places - 1, data.home)
+        self.places = len(self.place_names) + 1  # the last: of those without a home
+        number = {name: place for place, name in enumerate(self.place_names)}
+        self.home = np.array([*(number.get(name, self.places - 1) for name in data.place_names), self.places - 1])[
+            data.home
+        ]
         kind = data.category[bought.item]
         near = self.home[bought.shopper]
         self.usual = _medians(data)

@@ -33,7 +33,7 @@ def judged(data: ValueData, cut: int, *, seed: int) -> dict[str, float]:
     model = fit_value(data.before(cut), seed=seed)
     if model is None:
         return {}
-    known = Known(data)
+    known = Known(data, model.known.place_names)
     shown, drawn = later(known, model.taste, cut)
     found = {"shown": float(len(shown.bought))}
     if len(shown.bought) >= _FEWEST:

@@ -1,15 +1,18 @@
 """The value model's part of a version: odds of each shopper's candidates and of an average shopper of each place.
 
-A folder: `odds.parquet` (shopper_id, item_id and the five numbers), `places.parquet` (level, item_id and the five), and
-`value.json` (whether there is a model, why not, and how good it is). Kept with the version it was trained beside, so
-that its slates can be built again; rows of a forgotten shopper are erased from it as from every such table.
+A folder: `odds.parquet` (shopper_id, item_id and the five numbers), `places.parquet` (level, item_id and the five),
+`value.json` (whether there is a model, why not, and how good it is), and `model` (`parameters.py`). Kept with the
+version it was trained beside, so that its slates can be built again; rows of a forgotten shopper are erased from it as
+from every such table.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,10 @@ from pydantic import BaseModel, ConfigDict
 
 ODDS, PLACES, FACTS = "odds.parquet", "places.parquet", "value.json"
 COLUMNS = ("unshown", "shown", "slope", "keeps", "lift")
+
+
+SCORED = "scored"
+"""Where odds lie, under a draft's name, while slates are made of them."""
 
 
 class ValueFacts(BaseModel):
@@ -29,12 +36,19 @@ class ValueFacts(BaseModel):
     why: str | None = None
     metrics: dict[str, float] = {}
     candidates: int = 0
+    moment: datetime | None = None  # up to which the odds know the shop; None: of an older version, which did not say
 
 
 def read_facts(folder: Path) -> ValueFacts | None:
     """What is told of the value model in `folder`; None: there is no such folder."""
     path = folder / FACTS
     return ValueFacts.model_validate(json.loads(path.read_text())) if path.is_file() else None
+
+
+def drop_left(runs: Path) -> None:
+    """Remove the odds that a scoring left behind which was killed; call it where none can be under way."""
+    for left in runs.glob(f".draft-{SCORED}-*"):
+        shutil.rmtree(left)
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def fit_value(data: ValueData, *, seed: int) -> ValueModel | None:
     calibration, trust = _calibrate(known, shown, before)
     found = ValueModel(
         known=known,
-        taste=known.taste(data.moment, rng),
+        taste=taste_now(known, seed),
         trees=trees,
         log_rate=unshown.log_rate,
         response=response,
@@ -140,6 +140,11 @@ def fit_value(data: ValueData, *, seed: int) -> ValueModel | None:
         placements=shown.shown[:, _PLACED].mean(axis=0).astype(np.float64),
     )
     return found if drawn is None else replace(found, others=_learned(found, drawn))
+
+
+def taste_now(known: Known, seed: int) -> Taste:
+    """What shoppers like at the moment of the history: it holds what is each one's own, so it is fitted, not kept."""
+    return known.taste(known.data.moment, np.random.default_rng(seed))
 
 
 def _respond(known: Known, shown: Shown, before: Floats, rows: npt.NDArray[np.bool_]) -> Response:

@@ -16,7 +16,7 @@ and its discount count in both regimes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -150,6 +150,26 @@ class Response:
                 sure = told[columns].sum() + _SURE
                 spread[number] = np.sqrt(((weights[columns] ** 2).sum() + _SURE * usual[number] ** 2) / sure)
         return cls(model.thrift, categories, items, places, weights[:count], weights[count:], spread)
+
+    @staticmethod
+    def told() -> list[str]:
+        """What the weights are of, by name: to a regression that is told anything else they mean nothing."""
+        return [*_IMPULSE, *_NEED, *_HOW, *_DISCOUNT, *_FOREIGN, *_NAMED]
+
+    def carried(self, categories: Ints, items: Ints) -> Response:
+        """The same regression for a shop whose categories and items have other numbers now.
+
+        What is new has no weight of its own, what went takes its own along; places keep their numbers.
+
+        Args:
+            categories, items: of each one now, its number when this was fitted; -1: there was none.
+        """
+        first, last = len(_IMPULSE) + len(_NEED), len(self.weights) - len(_HOW) - len(_DISCOUNT)
+        numbers, kinds, own, how = np.split(self.weights, [first, last - self.items, last])
+        near = categories + np.arange(1 + self.places)[:, None] * self.categories
+        of_kind = np.append(kinds, 0.0)[np.where(categories < 0, -1, near).ravel()]
+        weights = np.concatenate([numbers, of_kind, np.append(own, 0.0)[items], how])
+        return replace(self, categories=len(categories), items=len(items), weights=weights)
 
     def margin(self, features: Floats, unshown: Floats, shown: Floats, category: Ints, item: Ints) -> Floats:
         """Log-odds of a purchase of what is shown so, shape (n,)."""
