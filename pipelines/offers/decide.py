@@ -175,7 +175,7 @@ class _Decision:
 
     def pool(self) -> Pool:
         """All that could be shown."""
-        return joined(self.known, self.parts or [self._nothing()], self.shares)
+        return joined(self.parts or [self._nothing()], self.shares)
 
     def slate(self) -> Slate:
         """Place what was read."""
@@ -232,7 +232,7 @@ class _Decision:
         theirs = np.flatnonzero(people.scores[-1] == people.scores[-1])
         nobody = self._part(level, places[theirs], people.scores[-1][theirs], people.reasons[-1][theirs],
                             weighed[-1].take(theirs), theirs)  # fmt: skip
-        anonymous = joined(self.known, [nobody], {})
+        anonymous = joined([nobody], {})
         shown = fill(anonymous.goods, ask.count, policy, np.ones((ask.count, 2)))  # 1 draws nothing
         best, over = doubted(people, weighed, policy.harm, anonymous.places[[slot.at for slot in shown]])
         self.parts.append(self._part(level, places, over.scores, over.reasons, best, np.arange(len(places))))
@@ -295,12 +295,12 @@ class _Decision:
             first = cheap | told  # small goods are a guess at what sells there; where the odds tell it, they decide
         else:
             first = np.ones(len(places), bool)
-        return Part(level, places, scores, reasons, found, value, told, first)
+        return Part(level, places, self.known.traits.take(places, axis=0), scores, reasons, found, value, told, first)
 
     def _full(self, level: str) -> bool:
         """Whether what was read so far fills the slate; as far as best-sellers go, with what the placement is for."""
         for part in self.parts[self.placed :]:
-            makers = self.view.shop.makers[part.places]
+            makers = part.traits[:, 0]
             self.room.take(makers[part.first & (part.value >= 0)])
             if not self.room.left:
                 return True
@@ -339,10 +339,8 @@ class _Decision:
         return named
 
     def _fallback(self, levels: list[int], places: list[int]) -> str | None:
-        names = [
-            OWN if place in self.shared else self.parts[level].level
-            for level, place in sorted(zip(levels, places, strict=True))
-        ]
+        each = sorted(zip(levels, places, strict=True))
+        names = [OWN if place in self.shared else self.parts[level].level for level, place in each]
         ask = self.ask
         if not names:
             return Why.NOTHING_ALLOWED

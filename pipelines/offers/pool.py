@@ -9,7 +9,6 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.offers.derived import Derived
 from pipelines.offers.slate import Goods, Right
 from pipelines.offers.worth import Options
 
@@ -18,11 +17,12 @@ from pipelines.offers.worth import Options
 class Part:
     """Allowed candidates of one level with what they are worth; shapes (n,).
 
-    `told`: the worth is known. `first`: the placement is for such goods.
+    `traits`: rows of `Derived.traits`. `told`: the worth is known. `first`: the placement is for such goods.
     """
 
     level: str
     places: npt.NDArray[np.int32]
+    traits: npt.NDArray[np.int32]
     scores: npt.NDArray[np.float32]
     reasons: npt.NDArray[np.uint8]
     options: Options
@@ -88,27 +88,24 @@ class Pool:
         )
 
 
-def joined(known: Derived, parts: Sequence[Part], shares: Mapping[int, float]) -> Pool:
+def joined(parts: Sequence[Part], shares: Mapping[int, float]) -> Pool:
     """Put the parts together and in order.
 
     Args:
-        known: the shop's lookups.
         parts: level by level, at least one.
         shares: by maker code the share of the slots that is a new maker's by right.
     """
-    places, value, told, first = (
+    places, traits, value, told, first = (
         np.concatenate(columns) if len(parts) > 1 else columns[0]
-        for columns in zip(*((part.places, part.value, part.told, part.first) for part in parts), strict=True)
+        for columns in zip(*((one.places, one.traits, one.value, one.told, one.first) for one in parts), strict=True)
     )
     levels = np.arange(len(parts)).repeat([len(part.places) for part in parts])
     # What loses money last; the placement's own goods before others; level by level; what is of known worth first.
     group = (((value < 0) * 2 + ~first) * (len(parts) + 1) + levels) * 2 + ~told
     order = np.lexsort((-value, group))  # stable: what is alike stays in the order of its list
-    places = places[order]
-    traits = known.traits.take(places, axis=0).T
-    makers = traits[0]
-    goods = Goods(group[order], value[order], makers, traits[1], traits[2:], _rights(makers, shares))
-    return Pool(places, levels[order], goods, tuple(parts), order)
+    makers, brands, *paths = traits.take(order, axis=0).T
+    goods = Goods(group[order], value[order], makers, brands, np.array(paths), _rights(makers, shares))
+    return Pool(places[order], levels[order], goods, tuple(parts), order)
 
 
 def _rights(makers: npt.NDArray[np.int32], shares: Mapping[int, float]) -> tuple[Right, ...]:

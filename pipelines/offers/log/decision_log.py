@@ -26,7 +26,7 @@ from state.decisions import PartKey, Row, append_decisions, erase_decisions, par
 from state.forgotten import pseudonym
 
 _LOG = logging.getLogger("facings.decisions")
-_GATHER_SECONDS = 0.05
+_GATHER_SECONDS = 0.1
 _BATCH = 256
 # Rows of a transaction, and the pause after it: on one core requests wait for what writes, so it writes a little at a
 # time. Where much waits it writes all at once, so that it keeps up.
