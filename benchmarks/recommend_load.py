@@ -265,9 +265,9 @@ async def open_loop(port: int, request: Callable[[int], bytes], seconds: float, 
 
 
 def facings_request(number: int) -> bytes:
-    """One shopper's slate at the entrance."""
-    who = number * 7_919 % SHOPPERS
-    body = {"shopper_id": f"shopper-{who}", "store_id": f"store-{number % STORES}", "count": COUNT}
+    """One shopper's slate at the entrance; nobody asks twice in one store before all were asked in all of them."""
+    who, store = number * 7_919 % SHOPPERS, (number + number // SHOPPERS) % STORES
+    body = {"shopper_id": f"shopper-{who}", "store_id": f"store-{store}", "count": COUNT}
     return request_of("/v1/placements/entrance:recommend", body)
 
 

@@ -51,6 +51,7 @@ class Derived:
         self._joined: list[int] = shop.joined[self._joins].tolist()
         self._new: tuple[tuple[int, int], list[int]] = ((0, 0), [])
         self._offers = ref(shop.offers)
+        self._turn: tuple[datetime | None, int, tuple[int, int, int]] = (None, 0, (0, 0, 0))
         self._keeping: dict[float, Kept] = {}
         self._impulse: dict[float, float] = {}
         self._focus: dict[tuple[str, ...], npt.NDArray[np.bool_]] = {}
@@ -111,9 +112,14 @@ class Derived:
 
     def turn(self, now: datetime, days: int) -> tuple[int, int, int]:
         """The moment as far as it counts: another one once an offer begins or ends, or a maker is new or no more."""
+        known = self._turn
+        if known[0] is now and known[1] == days:  # one request asks for it several times
+            return known[2]
         moment, offers = micros(now), self._offers()
         assert offers is not None, "who asks holds the shop"
-        return offers.turn(now), bisect_right(self._joined, moment - days * _DAY), bisect_right(self._joined, moment)
+        found = offers.turn(now), bisect_right(self._joined, moment - days * _DAY), bisect_right(self._joined, moment)
+        self._turn = now, days, found
+        return found
 
     def items_of(self, makers: Sequence[int], turn: float) -> npt.NDArray[np.int32]:
         """Items of makers; of one with many a window of them that begins at `turn`, from 0 to 1."""

@@ -134,7 +134,8 @@ def fill(
             what is no candidate here.
     """
     total = len(goods)
-    left, many = np.ones(total, bool), total
+    marks, many = bytearray(b"\1") * total, total
+    left = np.frombuffer(marks, np.bool_)  # the same bytes: one by one they are read quicker as such
     best_of = _Best(goods, policy.diversity)
     held = dict[int, int]()
     rights = {right.maker: right for right in goods.rights}
@@ -142,7 +143,7 @@ def fill(
     reach = REACH * count
     found: list[Drawn] = []
     for number, (first, second) in enumerate(chance[: count if given is None else len(given)].tolist()):
-        best = best_of.find(left)
+        best = best_of.find(marks)
         if best is None:
             break
         makes = best_of.makers[best] if best_of.makers[best] in rights else _UNKNOWN
@@ -154,13 +155,13 @@ def fill(
         elif first < 1.0 - odds.rest:
             at = _drawn(odds, left, many, best, reach, first, second)
         could, shown = left.copy(), 0.0
-        if at >= 0 and could[at]:
+        if at >= 0 and marks[at]:
             shown = _propensity(odds, could, many, best, reach, at, best_of.makers[at])
         found.append(Drawn(at, shown, best, could, odds, reach))
         if at < 0:
             continue
-        many -= bool(left[at])
-        left[at] = False
+        many -= marks[at]
+        marks[at] = 0
         maker = best_of.makers[at]
         if maker != _UNKNOWN:
             held[maker] = held.get(maker, 0) + 1
@@ -258,7 +259,7 @@ class _Best:
         self._by.add(self.makers[at])
         self._named.add(self._brands[at])
 
-    def find(self, left: Mask) -> int | None:
+    def find(self, left: Sequence[int]) -> int | None:
         """The best of those left, of equal ones the first; None: there is none."""
         values, groups, leading, total, following = self._values, self._groups, self._leading, len(left), self._next
         while True:
