@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import re
@@ -291,10 +292,15 @@ def feast_candidates_request(number: int) -> bytes:
 
 def measure(port: int, request: Callable[[int], bytes], seconds: float) -> tuple[float, float, list[float]]:
     """Answers a second of the closed loop; the open loop's rate, RATE or six tenths of that; its latencies."""
-    uvloop.run(closed_loop(port, request, WARM_SECONDS))
-    answered = uvloop.run(closed_loop(port, request, seconds))
+    numbers = itertools.count()  # goes on from loop to loop, so that none asks again what one before it asked
+
+    def following(_: int) -> bytes:
+        return request(next(numbers))
+
+    uvloop.run(closed_loop(port, following, WARM_SECONDS))
+    answered = uvloop.run(closed_loop(port, following, seconds))
     rate = min(RATE, answered * 0.6)
-    return answered, rate, uvloop.run(open_loop(port, request, seconds, rate))
+    return answered, rate, uvloop.run(open_loop(port, following, seconds, rate))
 
 
 def main() -> None:
