@@ -251,8 +251,8 @@ def test_who_is_forgotten_while_the_writing_fails_half_way_leaves_nothing_of_the
     asked = Ask("phone", "s1", 3, shopper_id="shopper-01")
     slate = decide(view, asked, END)
     names = [card["item_id"] for card in view.shop.cards([one.place for one in slate.items])]
-    ids = [new_id(END) for _ in range(100)]
-    append_decisions(engine, [Row(ids[50], 0, None, b"{}", b"")], [])  # its id is taken: a later write is refused
+    ids = [new_id(END) for _ in range(250)]
+    append_decisions(engine, [Row(ids[200], 0, None, b"{}", b"")], [])  # its id is taken: a later write is refused
     looks: Iterator[set[str]] = iter([set(), {pseudonym("shopper-01", key)}])
 
     def count(outcome: str, rows: int) -> None:
@@ -265,8 +265,8 @@ def test_who_is_forgotten_while_the_writing_fails_half_way_leaves_nothing_of_the
     assert log.flush()
     log.close()
     view.close()
-    assert next(looks, None) is None and 0 < counted["logged"] <= 50 and sum(counted.values()) == len(ids)
-    assert [name for name in ids if read_decision(engine, name)] == [ids[50]]
+    assert next(looks, None) is None and 0 < counted["logged"] <= 200 and sum(counted.values()) == len(ids)
+    assert [name for name in ids if read_decision(engine, name)] == [ids[200]]
 
 
 def test_old_decisions_are_dropped_with_what_only_they_saw(shop: Settings) -> None:

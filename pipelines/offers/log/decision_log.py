@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,9 +28,9 @@ from state.forgotten import pseudonym
 _LOG = logging.getLogger("facings.decisions")
 _GATHER_SECONDS = 0.1
 _BATCH = 256
-# Rows of a transaction, and the pause after it: on one core requests wait for what writes, so it writes a little at a
+# Bytes of a transaction, and the pause after it: on one core requests wait for what writes, so it writes a little at a
 # time. Where much waits it writes all at once, so that it keeps up.
-_AT_ONCE, _PAUSE_SECONDS, _MUCH = 32, 0.001, 1_000
+_AT_ONCE, _PAUSE_SECONDS, _MUCH = 48_000, 0.001, 1_000
 _CAPACITY = 20_000
 _MOST_KNOWN = 50_000
 _PRUNE_EVERY = timedelta(hours=1)
@@ -165,11 +165,10 @@ class DecisionLog:
             if parts:
                 append_decisions(self._engine, (), list(parts.items()))
             many = len(self._waiting) >= _MUCH
-            step = len(batch) if many else _AT_ONCE
             try:
-                for start in range(0, len(kept), step):
-                    append_decisions(self._engine, kept[start : start + step], ())
-                    written += len(kept[start : start + step])
+                for some in [kept] if many else _apart(kept, _AT_ONCE):
+                    append_decisions(self._engine, some, ())
+                    written += len(some)
                     if not many:
                         self._stopping.wait(_PAUSE_SECONDS)
             finally:  # also of what was written before it failed
@@ -202,3 +201,15 @@ class DecisionLog:
         if time.monotonic() - self._told > _TELL_EVERY_SECONDS:  # every answer may fail; a line for each hides the rest
             _LOG.error("%d decisions could not be logged (%s); answers go on.", self._lost, type(error).__name__)
             self._lost, self._told = 0, time.monotonic()
+
+
+def _apart(rows: Sequence[Row], most: int) -> Iterator[Sequence[Row]]:
+    """Rows in turn, so many that they have at most `most` bytes together, or one."""
+    start, size = 0, 0
+    for at, row in enumerate(rows):
+        size += len(row.answer) + len(row.seen)
+        if size > most and at > start:
+            yield rows[start:at]
+            start, size = at, len(row.answer) + len(row.seen)
+    if rows:
+        yield rows[start:]
