@@ -20,6 +20,7 @@ Floats = npt.NDArray[np.float64]
 
 _WINDOW_DAYS, _MOST_WINDOWS = 7, 8
 _MOST_NOT_BOUGHT, _MOST_BOUGHT, _MOST_SHOWN, _MOST_DRAWN = 200_000, 80_000, 200_000, 40_000
+_MOST_OF_CATEGORIES = 80_000
 _MOST_BESIDE = 30
 """Goods of a category beside an item that are told of one by one: those that sell most."""
 
@@ -34,6 +35,15 @@ class Unshown:
     features: Floats
     bought: Floats
     log_rate: float
+
+
+@dataclass(frozen=True)
+class OfCategories:
+    """Visits and categories of which nothing was shown on them: features of one of its goods, and whether any of them
+    was bought (0, 1)."""
+
+    features: Floats
+    bought: Floats
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,7 @@ def windows(data: ValueData) -> list[tuple[int, int]]:
     return [(start, start + step) for start in starts]
 
 
-def examples(known: Known, rng: np.random.Generator) -> tuple[Unshown, Shown, Drawn | None]:
+def examples(known: Known, rng: np.random.Generator) -> tuple[Unshown, OfCategories, Shown, Drawn | None]:
     """Make the rows of all windows; None for the random draws where there are none."""
     data = known.data
     goods = len(data.item_ids)
@@ -100,7 +110,8 @@ def examples(known: Known, rng: np.random.Generator) -> tuple[Unshown, Shown, Dr
     plain = sold[~np.isin(sold, seen)]
     kept = min(1.0, _MOST_BOUGHT / max(1, len(plain)))
     goods_of = _best_sellers(data)
-    unshown, told, drawn = [], [], []
+    some = min(1.0, _MOST_OF_CATEGORIES / max(1, used * data.categories))
+    unshown, kinds, told, drawn = [], [], [], []
     for number, (start, end) in enumerate(spans):
         taste = known.taste(start, rng)
         visits = np.flatnonzero((of_visit >= start) & (of_visit < end))
@@ -114,6 +125,7 @@ def examples(known: Known, rng: np.random.Generator) -> tuple[Unshown, Shown, Dr
             pair = np.concatenate([own, blank])
             features = known.features(_asked(data, pair // goods, pair % goods), taste, start)
             unshown.append((features, np.r_[np.ones(len(own)), np.zeros(len(blank))]))
+            kinds.append(_of_categories(known, visits, round(some * len(visits) * data.categories), taste, start, rng))
         rows = _rows(shown, goods, of_visit, start, end)
         if len(rows) > _MOST_SHOWN // len(spans):
             rows = np.sort(rng.choice(rows, _MOST_SHOWN // len(spans), replace=False))
@@ -123,13 +135,36 @@ def examples(known: Known, rng: np.random.Generator) -> tuple[Unshown, Shown, Dr
             random = random.take(np.sort(rng.choice(len(random), _MOST_DRAWN // len(spans), replace=False)))
         if len(random):
             drawn.append(_drawn(known, random, sold, taste, start, goods_of))
-    first, second = (np.concatenate([part[column] for part in unshown]) for column in range(2))
+    first, second, third, fourth = (
+        np.concatenate([part[column] for part in parts]) for parts in (unshown, kinds) for column in range(2)
+    )
     columns = (
         np.concatenate([getattr(part, name) for part in told])
         for name in ("features", "shown", "item", "category", "bought", "window")
     )
     rate = float(np.log(kept / share))
-    return Unshown(first, second, rate), Shown(*columns), _joined(drawn) if drawn else None
+    return (
+        Unshown(first, second, rate),
+        OfCategories(third, fourth),
+        Shown(*columns),
+        _joined(drawn) if drawn else None,
+    )
+
+
+def _of_categories(
+    known: Known, visits: Ints, count: int, taste: Taste, start: int, rng: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """Random goods on random visits, and whether any of their category was bought there; none where one was shown."""
+    data = known.data
+
+    def of(events: Events) -> Ints:
+        return np.unique(events.visit * data.categories + data.category[events.item])
+
+    visit, item = rng.choice(visits, count), rng.integers(0, len(data.item_ids), count)
+    key = visit * data.categories + data.category[item]
+    alone = ~np.isin(key, of(data.showings))
+    features = known.features(_asked(data, visit[alone], item[alone]), taste, start)
+    return features, np.isin(key[alone], of(data.purchases)).astype(np.float64)
 
 
 def later(known: Known, taste: Taste, cut: int) -> tuple[Shown, Drawn | None]:

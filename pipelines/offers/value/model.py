@@ -29,7 +29,7 @@ Floats = npt.NDArray[np.float64]
 
 FEWEST_SHOWN, FEWEST_BOUGHT = 500, 20
 """Fewer showings, or fewer of them bought, teach nothing: no value model is made."""
-_ROUNDS = 120
+_ROUNDS, _ROUNDS_OF_KINDS = 120, 80
 _TREES = {"num_leaves": 31, "learning_rate": 0.1, "min_data_in_leaf": 100, "lambda_l2": 5.0}
 _FEWEST_TO_CALIBRATE = 200
 _OWN_ROWS = 5_000.0
@@ -46,6 +46,7 @@ class ValueModel:
         known: the history.
         taste: at the moment.
         trees, log_rate: of the unshown odds.
+        kinds: trees of the chance that anything of the item's category is bought where nothing of it is shown.
         response: of the shown odds.
         calibration: of its log-odds; None: too few rows to calibrate. trust: its weight against them, below 1.
         others: what showing does to other goods of a category.
@@ -56,6 +57,7 @@ class ValueModel:
     known: Known
     taste: Taste
     trees: Boosting
+    kinds: Boosting
     log_rate: float
     response: Response
     calibration: Calibration | None
@@ -75,7 +77,8 @@ class ValueModel:
 
     def shown(self, features: Floats, unshown: Floats, shown: Floats, item: Ints) -> Floats:
         """Log-odds of a purchase where it is shown so, calibrated."""
-        raw = self.response.margin(features, unshown, shown, self.data.category[item], item)
+        both = np.stack([unshown, _of_kinds(self.kinds, features)], axis=1)
+        raw = self.response.margin(features, both, shown, self.data.category[item], item)
         return raw if self.calibration is None else _calibrated(self.calibration, self.trust, raw)
 
     def odds(self, shopper: Ints, item: Ints) -> Floats:
@@ -109,6 +112,13 @@ class ValueModel:
         return self.cycle.lasts(category, np.expm1(times).round(), days, due)
 
 
+_OF_KINDS = [
+    NAMES.index(name)
+    for name in (
+        "own_category", "category_rate", "category_days", "category_due", "category_rate_all", "visits", "visit_days",
+        "lines", "category_near", "looked_category", "shown_category", "prompted_category", "interest",
+    )
+]  # fmt: skip
 _PLACED = slice(SHOWN_NAMES.index("entrance"), SHOWN_NAMES.index("phone") + 1)
 
 
@@ -118,12 +128,14 @@ def fit_value(data: ValueData, *, seed: int) -> ValueModel | None:
     if len(data.showings) < FEWEST_SHOWN:
         return None
     known = Known(data)
-    unshown, shown, drawn = examples(known, rng)
+    unshown, of_categories, shown, drawn = examples(known, rng)
     if len(shown.bought) < FEWEST_SHOWN or shown.bought.sum() < FEWEST_BOUGHT or not len(unshown.bought):
         return None
     trees = Boosting.train(unshown.features, unshown.bought, objective="binary", rounds=_ROUNDS, parameters=_TREES,
                            seed=seed, threads=1)  # fmt: skip
-    before = _log_odds(trees, unshown.log_rate, shown.features)
+    kinds = Boosting.train(of_categories.features[:, _OF_KINDS], of_categories.bought, objective="binary",
+                           rounds=_ROUNDS_OF_KINDS, parameters=_TREES, seed=seed, threads=1)  # fmt: skip
+    before = np.stack([_log_odds(trees, unshown.log_rate, shown.features), _of_kinds(kinds, shown.features)], axis=1)
     everything = np.ones(len(shown.bought), bool)
     response = _respond(known, shown, before, everything)
     calibration, trust = _calibrate(known, shown, before)
@@ -131,6 +143,7 @@ def fit_value(data: ValueData, *, seed: int) -> ValueModel | None:
         known=known,
         taste=taste_now(known, seed),
         trees=trees,
+        kinds=kinds,
         log_rate=unshown.log_rate,
         response=response,
         calibration=calibration,
@@ -179,6 +192,10 @@ def _log_odds(trees: Boosting, log_rate: float, features: Floats) -> Floats:
     parts = [trees.predict(features[at : at + _BLOCK], threads=1) for at in range(0, len(features), _BLOCK)]
     share = np.clip(np.concatenate([np.zeros(0), *parts]), 1e-7, 1 - 1e-7)
     return np.asarray(logit(share) - log_rate)
+
+
+def _of_kinds(trees: Boosting, features: Floats) -> Floats:
+    return _log_odds(trees, 0.0, features[:, _OF_KINDS])
 
 
 def _learned(model: ValueModel, drawn: Drawn) -> Others:

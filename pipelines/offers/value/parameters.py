@@ -1,7 +1,8 @@
 """A fitted value model, kept to be asked again when time has gone on: what it learned, and of what, but of no shopper.
 
-A folder: `trees.txt` (LightGBM's own text), `weights.npz` (arrays of numbers, no pickle) and `names.json` (by which
-names the numbers are to be read). What each shopper likes is not in it: that follows from the history, anew.
+A folder: `trees.txt` and `kinds.txt` (LightGBM's own text), `weights.npz` (arrays of numbers, no pickle) and
+`names.json` (by which names the numbers are to be read). What each shopper likes is not in it: that follows from the
+history, anew.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from pipelines.offers.value.response import Response
 
 Ints = npt.NDArray[np.int64]
 FOLDER = "model"
-_TREES, _WEIGHTS, _NAMES = "trees.txt", "weights.npz", "names.json"
+_TREES, _WEIGHTS, _NAMES = {"trees": "trees.txt", "kinds": "kinds.txt"}, "weights.npz", "names.json"
 _FORMAT = 1
 _PARTS: dict[str, type[Response] | type[Cycle] | type[Others]] = {
     "response": Response, "cycle": Cycle, "others": Others,
@@ -52,7 +53,8 @@ def keep_model(folder: Path, model: ValueModel, *, seed: int) -> None:
     arrays |= {} if model.calibration is None else model.calibration.to_arrays()
     arrays["placements"] = model.placements
     np.savez(folder / _WEIGHTS, **arrays)
-    (folder / _TREES).write_bytes(model.trees.to_array().tobytes())
+    for part, name in _TREES.items():
+        (folder / name).write_bytes(getattr(model, part).to_array().tobytes())
     names = {
         "format": _FORMAT,
         "told": _told(),
@@ -89,7 +91,10 @@ def kept_model(folder: Path, data: ValueData) -> ValueModel:
             )
         with np.load(folder / _WEIGHTS, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        trees = Boosting.from_array(np.frombuffer((folder / _TREES).read_bytes(), np.uint8))
+        trees = {
+            part: Boosting.from_array(np.frombuffer((folder / name).read_bytes(), np.uint8))
+            for part, name in _TREES.items()
+        }
         response, cycle, others = (
             kind(**{field.name: _plain(arrays[f"{part}.{field.name}"]) for field in fields(kind)})
             for part, kind in _PARTS.items()
@@ -100,7 +105,7 @@ def kept_model(folder: Path, data: ValueData) -> ValueModel:
         return ValueModel(
             known=known,
             taste=taste_now(known, names["seed"]),
-            trees=trees,
+            **trees,
             log_rate=names["log_rate"],
             response=response.carried(categories, _numbers(names["items"], data.item_ids.tolist())),
             calibration=Calibration.from_arrays(arrays) if names["calibrated"] else None,

@@ -8,7 +8,8 @@ weights are drawn towards what theory expects (a normal prior each).
 A good of a category that is foreign to the shopper is not bought unless it is shown, so that sales say nothing of how
 often; but the utility that tells goods of a category apart also tells whether one is worth buying at all, up to a
 constant of category and item that showings teach. In a category that a shopper needs again and again the odds unshown
-say most, and showing shifts them. Of which kind a category is for a shopper nobody says: how often they bought in it
+say most, those of the item and those of the whole category, and showing shifts them: some shoppers take the first good
+that will do. Of which kind a category is for a shopper nobody says: how often they bought in it
 and looked at its goods tells it, as far as that foretells what came of showings. What a good is like, how it is shown
 and its discount count in both regimes.
 """
@@ -35,8 +36,9 @@ _IMPULSE = {
     "display": (0.4, 0.3), "category_rate": (0.0, 0.3), "category_rate_all": (0.0, 0.3), "thrift": (0.0, 0.2),
 }  # fmt: skip
 _NEED = {
-    "one": (-1.0, 2.0), "unshown": (0.7, 0.3), "taste": (0.0, 0.3), "category_due": (0.0, 0.5),
-    "taste_share": (0.0, 0.3), "own_item": (0.0, 0.5), "thrift": (0.0, 0.2), "category_rate": (0.0, 0.3),
+    "one": (-1.0, 2.0), "unshown": (0.7, 0.3), "unshown_category": (0.0, 0.3), "taste": (0.0, 0.3),
+    "category_due": (0.0, 0.5), "taste_share": (0.0, 0.3), "own_item": (0.0, 0.5), "thrift": (0.0, 0.2),
+    "category_rate": (0.0, 0.3),
 }  # fmt: skip
 # What came of showing the shopper such goods before; further how an item is shown.
 _HOW = {
@@ -49,7 +51,7 @@ _DISCOUNT = {"cut": (1.5, 1.5), "cut thrift": (0.7, 1.0)}
 # how often they looked at its goods, how long ago they bought there, and the odds unshown.
 _FOREIGN = {
     "one": (0.0, 2.0), "times": (-2.0, 1.0), "category_rate_all": (0.0, 0.5), "looked_category": (-0.3, 0.5),
-    "days": (0.0, 0.5), "unshown": (-0.2, 0.3),
+    "days": (0.0, 0.5), "unshown": (-0.2, 0.3), "unshown_category": (0.0, 0.3),
 }  # fmt: skip
 # Of what has a name (a category, a category in a neighbourhood, an item): the deviation that is expected. The showings
 # correct it, as far as they tell it (as if it were known from _SURE weights).
@@ -58,7 +60,7 @@ _SURE, _ROUNDS = 4.0, 4
 _AT = {name: place for place, name in enumerate(NAMES)}
 _SHOWN_AT = {name: place for place, name in enumerate(SHOWN_NAMES)}
 _ITERATIONS = 200
-_FAR = 3.0
+_FAR, _UNSHOWN = 3.0, (-8.0, 3.0)
 _LEAST = 1e-9  # chance
 _LATELY = 15.0  # days
 
@@ -101,7 +103,7 @@ class Response:
 
         Args:
             features: as `Known.features`, shape (n, len(NAMES)).
-            unshown: log-odds of a purchase where it is not shown, shape (n,).
+            unshown: log-odds of a purchase of it, and of anything of its category, where nothing is shown; (n, 2).
             shown: as `Known.shown`; the last column is -log(1 - discount).
             category, item: numbers. bought: 0 or 1.
             categories, items, places: how many there are.
@@ -195,7 +197,8 @@ class Response:
         values = {name: told[:, place] for name, place in _AT.items()} | {
             "one": np.ones(len(told)),
             "thrift": thrift,
-            "unshown": np.clip(unshown, -8.0, 3.0),
+            "unshown": np.clip(unshown[:, 0], *_UNSHOWN),
+            "unshown_category": np.clip(unshown[:, 1], *_UNSHOWN),
             "category_due": np.where(np.isnan(due), 1.0, np.clip(due, 0.0, 3.0)),
             "times": np.log((before + 0.5) / (0.05 * visits + 0.3)),
             "days": np.where(np.isnan(days), 0.0, np.log1p(np.nan_to_num(days) / _LATELY)),
