@@ -39,6 +39,7 @@ _CELLS = 150_000
 _AVERAGED = 240_000
 """Pairs of shoppers and goods of which an average is made."""
 _STEP = 0.2  # the discount at which an average's slope is taken
+_SUMS = 7
 _BATCH = 512
 _LATELY = 56 * 86_400  # seconds
 
@@ -196,43 +197,45 @@ def _write_places(path: Path, value: ValueModel) -> None:
     sales = np.bincount(bought, minlength=len(data.item_ids))
     goods = goods[np.argsort(-sales[goods], kind="stable")][:_LIKELIEST]
     active = np.unique(data.visits.shopper)
-    of_place = {place: active[known.home[active] == place] for place in np.unique(known.home[active]).tolist()}
-    found = {place: _average(value, people, goods, rng) for place, people in of_place.items()}
-    frames = [_frame(CHAIN, data, goods, _average(value, active, goods, rng))]
+    sums = {
+        place: _summed(value, active[known.home[active] == place], goods, rng)
+        for place in np.unique(known.home[active]).tolist()
+    }
+    frames = [_frame(CHAIN, data, goods, _averaged(sum(sums.values(), np.zeros((_SUMS, len(goods))))))]
     for store in range(len(data.store_ids)):
         here = np.flatnonzero(data.usual_store == store)
-        if len(here):
-            odds = found.get(int(known.home[here[0]]))
-            if odds is not None:
-                frames += [_frame(f"{level}:{data.store_ids[store]}", data, goods, odds) for level in ("home", "store")]
+        told = sums.get(int(known.home[here[0]])) if len(here) else None
+        if told is not None:
+            odds = _averaged(told)
+            frames += [_frame(f"{level}:{data.store_ids[store]}", data, goods, odds) for level in ("home", "store")]
     pl.concat(frames).write_parquet(path)
 
 
-def _average(value: ValueModel, people: Ints, goods: Ints, rng: np.random.Generator) -> Floats:
-    """Odds under which the mean chances of these people are those of one; who comes often stands there often."""
+def _summed(value: ValueModel, people: Ints, goods: Ints, rng: np.random.Generator) -> Floats:
+    """What an average over these people is made of, shape (_SUMS, goods): sums of places make up the chain's.
+
+    Who comes often stands there often. Of many people some are asked, and stand for all.
+    """
     most = max(1, _AVERAGED // max(1, len(goods)))
     some = people if len(people) <= most else np.sort(rng.choice(people, most, replace=False))
     odds = value.odds(np.repeat(some, len(goods)), np.tile(goods, len(some)))
-    shape = (len(some), len(goods))
     visits = value.data.visits
     lately = visits.shopper[visits.start >= value.data.moment - _LATELY]
     came = np.bincount(lately, minlength=len(value.data.shopper_ids))[some] + 1.0  # anybody may come again
+    before, shown = (1.0 / (1.0 + np.exp(-odds[:, place])) for place in range(2))
+    told = (before, chance(odds), chance(odds, _STEP), shown - before, (shown - before) * odds[:, 3], odds[:, 4])
+    weights = came * (len(people) / len(some))
+    sums = [weights @ each.reshape(len(some), len(goods)) for each in told]
+    return np.stack([*sums, np.full(len(goods), weights.sum())])
 
-    def mean_of(values: Floats) -> Floats:
-        return np.asarray(np.average(values.reshape(shape), axis=0, weights=came))
 
-    def mean(values: Floats) -> Floats:
-        return np.clip(mean_of(values), 1e-6, 1 - 1e-6)
-
-    before = mean(1.0 / (1.0 + np.exp(-odds[:, 0])))
-    after, cut = mean(chance(odds)), mean(chance(odds, _STEP))
-    slope = (_log_odds(cut) - _log_odds(after)) / -np.log1p(-_STEP)
-    added = 1.0 / (1.0 + np.exp(-odds[:, 1])) - 1.0 / (1.0 + np.exp(-odds[:, 0]))
-    kept = mean_of(added * odds[:, 3]) / np.where(np.abs(mean_of(added)) > 1e-9, mean_of(added), 1.0)
-    lift = mean_of(odds[:, 4])
-    return np.stack(
-        [_log_odds(before), _log_odds(after), np.maximum(slope, 0.0), np.clip(kept, -1.0, 1.0), lift], axis=1
-    )
+def _averaged(sums: Floats) -> Floats:
+    """Odds under which the mean chances of people are those of one, shape (goods, 5)."""
+    before, after, cut, added, kept, lift = sums[:-1] / np.maximum(sums[-1], 1e-9)
+    before, after, cut = (_log_odds(np.clip(each, 1e-6, 1 - 1e-6)) for each in (before, after, cut))
+    slope = (cut - after) / -np.log1p(-_STEP)
+    keeps = kept / np.where(np.abs(added) > 1e-9, added, 1.0)
+    return np.stack([before, after, np.maximum(slope, 0.0), np.clip(keeps, -1.0, 1.0), lift], axis=1)
 
 
 def _log_odds(share: Floats) -> Floats:
