@@ -21,14 +21,13 @@ from configs.settings import Settings
 from identity.vault import Vault
 from pipelines.faces import faces_lock
 from pipelines.forget_models import forget_in_models, forget_in_tables
-from pipelines.offers.value.kept import drop_left
 from pipelines.signals.erase import erase_in_lake
 from pipelines.snapshot import forget_in_snapshots
 from state.consent import Consents
 from state.decisions import erase_decisions, open_decisions
 from state.engine import open_engine
 from state.events import erase_events
-from state.files import exclusive
+from state.files import drop_drafts, exclusive
 from state.forgotten import lift_tombstone, pseudonym, remember_forgotten
 from state.receipts import keep_receipt
 from state.scrub import scrub
@@ -80,7 +79,7 @@ def forget(settings: Settings, shopper_id: str, *, clock: Clock, progress: Progr
         exclusive(home.runs / "compare-training.lock", "training of a comparison", wait=True),
     ):
         progress("Erasing from tables, features and models")
-        drop_left(home.runs)
+        drop_drafts(home.runs)  # half-written tables can be neither read nor cleared of anybody
         erased |= erase_in_lake(home, shopper_id)
         shutil.rmtree(home.suspicions, ignore_errors=True)  # flags name shoppers; they are found anew
         erased["features"] = _features(settings, clock, shopper_id)

@@ -89,6 +89,15 @@ def draft_beside(path: Path) -> Path:
     return path.with_name(f".draft-{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
 
 
+def drop_drafts(root: Path) -> None:
+    """Remove what killed jobs left half-written anywhere below a folder; call it where no job can be writing there."""
+    for left in sorted(root.rglob(".draft-*"), reverse=True):  # those inside others first
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink(missing_ok=True)
+
+
 def sync_files(folder: Path) -> None:
     """Make the content of every file below the folder durable."""
     for file in folder.rglob("*"):

@@ -20,7 +20,7 @@ from configs.clock import Clock
 from configs.errors import FacingsError
 from configs.settings import Settings
 from models.registry import load
-from pipelines.offers.value.kept import SCORED, drop_left, read_facts
+from pipelines.offers.value.kept import read_facts
 from pipelines.offers.value.parameters import FOLDER
 from pipelines.offers.value.scored import score_anew
 from pipelines.signals.lake.lake import Lake
@@ -106,7 +106,7 @@ def rescore(
             note_data(settings, data, accept_data, clock=clock)
         moment = moments(lake, champion.recipe.split).end.to_pydatetime()
         timed("look")
-        with _draft(settings.paths.runs / SCORED) as draft:
+        with _draft(settings.paths.runs / "scored") as draft:
             score_anew(draft, kept, settings, lake, load(champion.serving), moment=moment, progress=progress)
             timed("score")
             built = publish(
@@ -126,8 +126,9 @@ def rescore(
 
 @contextmanager
 def _draft(path: Path) -> Iterator[Path]:
-    """A folder for odds until slates are made of them."""
-    drop_left(path.parent)
+    """A folder for odds until slates are made of them; what a killed scoring left is removed."""
+    for left in path.parent.glob(f".draft-{path.name}-*"):
+        shutil.rmtree(left)
     draft = draft_beside(path)
     draft.mkdir()
     try:

@@ -200,6 +200,7 @@ def other_future(data: ValueData, cut: int) -> ValueData:
         purchases=turned(data.purchases, goods),
         showings=turned(data.showings, goods),
         draws=turned(data.draws, goods),
+        looks=turned(data.looks, goods),
         interests=turned(data.interests, data.tags.shape[1]),
     )
 

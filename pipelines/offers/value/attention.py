@@ -30,12 +30,13 @@ def clicked(item: Ints, taken: Floats, category: Ints, categories: int) -> Float
         item: what was looked at. taken: whether it was clicked or put into a cart (0, 1), of the same length.
         category: of each item. categories: how many there are.
     """
-    looks, items = len(item), len(category)
-    if looks < _FEWEST or not 0 < taken.sum() < looks:
+    items = len(category)
+    if len(item) < _FEWEST or not 0 < taken.sum() < len(item):
         return np.zeros(items)
-    columns = np.stack([np.zeros(looks, np.int64), 1 + category[item], 1 + categories + item], axis=1)
-    shape = looks, 1 + categories + items
-    design = sparse.csr_matrix((np.ones(3 * looks), columns.ravel(), np.arange(0, 3 * looks + 1, 3)), shape=shape)
+    looks, clicks = np.bincount(item, minlength=items), np.bincount(item, taken, minlength=items)
+    columns = np.stack([np.zeros(items, np.int64), 1 + category, 1 + categories + np.arange(items)], axis=1)
+    shape = items, 1 + categories + items
+    design = sparse.csr_matrix((np.ones(3 * items), columns.ravel(), np.arange(0, 3 * items + 1, 3)), shape=shape)
     turned = design.T.tocsr()
     sizes = np.array([categories, items])
     named = np.split(np.arange(1, shape[1]), [categories])
@@ -45,13 +46,13 @@ def clicked(item: Ints, taken: Floats, category: Ints, categories: int) -> Float
 
         def loss(weights: Floats, ridge: Floats = ridge) -> tuple[float, Floats]:
             margin = design @ weights
-            value = np.logaddexp(0.0, margin).sum() - taken @ margin + 0.5 * (ridge * weights**2).sum()
-            return float(value), np.asarray(turned @ (expit(margin) - taken) + ridge * weights)
+            value = looks @ np.logaddexp(0.0, margin) - clicks @ margin + 0.5 * (ridge * weights**2).sum()
+            return float(value), np.asarray(turned @ (looks * expit(margin) - clicks) + ridge * weights)
 
         found = minimize(loss, weights, jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS})
         weights = np.asarray(found.x, np.float64)
         chance = expit(design @ weights)
-        telling = turned @ (chance * (1.0 - chance))  # every entry of the design is 1
+        telling = turned @ (looks * chance * (1.0 - chance))  # every entry of the design is 1
         for number, some in enumerate(named):
             sure = (telling[some] / (telling[some] + ridge[some])).sum() + _SURE
             spread[number] = np.sqrt(((weights[some] ** 2).sum() + _SURE * _USUAL[number] ** 2) / sure)

@@ -23,6 +23,7 @@ Mask = npt.NDArray[np.bool_]
 _STEPS = np.linspace(0.0, 2.0, 9)  # parts of the usual time
 _TIMES = np.array([1, 2, 3, 5, 9])  # purchases so far; the last: as many or more
 _OWN_FROM = 3  # with so many purchases the shopper's own mean time counts, with fewer the category's
+_FEWEST_SHOPPERS = 5
 _FEWEST = 100
 """With fewer cases what all together tell counts; with fewer of all, a sale is taken to last."""
 
@@ -33,7 +34,8 @@ class Cycle:
 
     Attributes:
         lasting: by how often somebody bought before (_TIMES) and how long ago (_STEPS).
-        usual: of each category the median days between two purchases of a shopper; NaN: nobody bought there twice.
+        usual: of each category the median days between two purchases of a shopper; NaN: fewer than
+            _FEWEST_SHOPPERS bought there twice.
     """
 
     lasting: Floats
@@ -84,7 +86,9 @@ def learn_cycle(
     until = np.where(follows, np.r_[time[1:], 0.0][: len(pair)], np.inf)
     usual = np.full(categories, np.nan)
     for one in np.unique(pair[follows] % categories):
-        usual[one] = np.median((until - time)[follows & (pair % categories == one)])
+        some = follows & (pair % categories == one)
+        if len(np.unique(pair[some])) >= _FEWEST_SHOPPERS:  # of fewer it would tell their own habits
+            usual[one] = np.median((until - time)[some])
     start = np.flatnonzero(np.r_[True, pair[1:] != pair[:-1]][: len(pair)])
     sizes = np.diff(np.r_[start, len(pair)])
     so_far = np.cumsum(own)

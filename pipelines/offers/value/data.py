@@ -254,7 +254,7 @@ def _with_attributes(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _looks(rows: pl.DataFrame, ids: dict[str, pd.Index]) -> Events:
-    """One look for all that a shopper did with an item without a long break, at the time of the first of it."""
+    """One look for all that a shopper did with an item without a long break, at the time of the last of it."""
     shopper, item = _codes(rows, "shopper_id", ids), _codes(rows, "item_id", ids)
     time = rows.select(_seconds("event_time"))["event_time"].to_numpy().astype(np.int64)
     taken = rows["taken"].to_numpy().astype(np.float64)
@@ -264,7 +264,8 @@ def _looks(rows: pl.DataFrame, ids: dict[str, pd.Index]) -> Events:
     begins = (np.diff(shopper) != 0) | (np.diff(item) != 0) | (np.diff(time) > VISIT_GAP)
     first = np.flatnonzero(np.r_[True, begins][: len(order)])
     taken = np.maximum.reduceat(taken, first) if len(first) else taken
-    return _in_order(Events(shopper[first], item[first], time[first], np.full(len(first), -1), {"taken": taken}))
+    time = time[np.r_[first[1:], len(order)] - 1] if len(first) else time
+    return _in_order(Events(shopper[first], item[first], time, np.full(len(first), -1), {"taken": taken}))
 
 
 def _seconds(name: str) -> pl.Expr:

@@ -105,6 +105,9 @@ def examples(known: Known, rng: np.random.Generator) -> tuple[Unshown, OfCategor
     used = int((of_visit >= spans[0][0]).sum())
     share = min(1.0, _MOST_NOT_BOUGHT / max(1, used * goods))
     bought, shown = data.purchases, data.showings
+    kinds_sold, kinds_seen = (
+        np.unique(events.visit * data.categories + data.category[events.item]) for events in (bought, shown)
+    )
     sold = np.unique(bought.visit * goods + bought.item)
     seen = np.unique(shown.visit * goods + shown.item)
     plain = sold[~np.isin(sold, seen)]
@@ -125,7 +128,12 @@ def examples(known: Known, rng: np.random.Generator) -> tuple[Unshown, OfCategor
             pair = np.concatenate([own, blank])
             features = known.features(_asked(data, pair // goods, pair % goods), taste, start)
             unshown.append((features, np.r_[np.ones(len(own)), np.zeros(len(blank))]))
-            kinds.append(_of_categories(known, visits, round(some * len(visits) * data.categories), taste, start, rng))
+            count = round(some * len(visits) * data.categories)
+            asked = _asked(data, visit := rng.choice(visits, count), rng.integers(0, goods, count))
+            key = visit * data.categories + data.category[asked.item]
+            alone = np.flatnonzero(~np.isin(key, kinds_seen))
+            features = known.features(asked.take(alone), taste, start)
+            kinds.append((features, np.isin(key[alone], kinds_sold).astype(np.float64)))
         rows = _rows(shown, goods, of_visit, start, end)
         if len(rows) > _MOST_SHOWN // len(spans):
             rows = np.sort(rng.choice(rows, _MOST_SHOWN // len(spans), replace=False))
@@ -149,22 +157,6 @@ def examples(known: Known, rng: np.random.Generator) -> tuple[Unshown, OfCategor
         Shown(*columns),
         _joined(drawn) if drawn else None,
     )
-
-
-def _of_categories(
-    known: Known, visits: Ints, count: int, taste: Taste, start: int, rng: np.random.Generator
-) -> tuple[Floats, Floats]:
-    """Random goods on random visits, and whether any of their category was bought there; none where one was shown."""
-    data = known.data
-
-    def of(events: Events) -> Ints:
-        return np.unique(events.visit * data.categories + data.category[events.item])
-
-    visit, item = rng.choice(visits, count), rng.integers(0, len(data.item_ids), count)
-    key = visit * data.categories + data.category[item]
-    alone = ~np.isin(key, of(data.showings))
-    features = known.features(_asked(data, visit[alone], item[alone]), taste, start)
-    return features, np.isin(key[alone], of(data.purchases)).astype(np.float64)
 
 
 def later(known: Known, taste: Taste, cut: int) -> tuple[Shown, Drawn | None]:

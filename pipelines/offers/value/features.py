@@ -6,7 +6,7 @@ used for what follows it until the next.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float64]
 NAMES = (
     "own_item", "own_item_60", "item_days", "item_due", "own_category", "category_rate", "category_days",
     "category_due", "item_rate", "item_rate_near", "item_trend_near", "category_rate_all", "taste", "taste_share",
-    "interest", "watched", "dear", "thrift", "dear_to_the_thrifty", "on_offer_share", "display", "visits",
+    "interest", "dear", "thrift", "dear_to_the_thrifty", "on_offer_share", "display", "visits",
     "visit_days", "lines", "age_days", "taste_all", "redeem", "category_near", "loyalty",
     "taste_words", "taste_price", "prompted_item", "prompted_category", "shown_category", "looked_category", "clicked",
     "place",
@@ -136,10 +136,14 @@ class Known:
 
     def taste(self, moment: int, rng: np.random.Generator) -> Taste:
         """Fit the taste model on what was chosen before a moment."""
-        return fit_taste(self._choices(moment, rng), self.data.tags, self.places, self._kinds)
+        people, choices = self._choices(moment, rng)
+        taste = fit_taste(choices, self.data.tags, self.places, self._kinds)
+        own = np.zeros((len(self.data.shopper_ids), taste.own.shape[1]))
+        own[people] = taste.own
+        return replace(taste, own=own)
 
-    def _choices(self, moment: int, rng: np.random.Generator) -> Choices:
-        """What was chosen before a moment, each with some of the other goods of its category that stood there."""
+    def _choices(self, moment: int, rng: np.random.Generator) -> tuple[Ints, Choices]:
+        """Who chose, and what before a moment, each with some of the other goods of its category that stood there."""
         data, bought = self.data, self._chosen
         past = np.flatnonzero(bought.time < moment)
         shelves = Shelves(bought.take(past), data.visits, self._goods, moment)
@@ -151,10 +155,12 @@ class Known:
         goods = sold[np.argsort(data.category[sold], kind="stable")]
         low = np.searchsorted(data.category[goods], kind)
         width = np.searchsorted(data.category[goods], kind, side="right") - low
-        # All goods of a small category, of a large one some: evenly spread, from a random one on.
-        step = np.maximum(width / _OTHERS, 1.0)[:, None]
-        column = ((rng.random((len(past), 1)) + np.arange(_OTHERS)) * step).astype(np.int64)
-        row, at = np.nonzero(column < width[:, None])
+        # All goods of a small category, of a large one some, each as likely as any other.
+        drawn = np.sort((rng.random((len(past), _OTHERS)) * width[:, None]).astype(np.int64), axis=1)
+        once = np.c_[np.ones(len(past), bool), np.diff(drawn, axis=1) > 0]
+        few = width[:, None] <= _OTHERS
+        column = np.where(few, np.arange(_OTHERS), drawn)
+        row, at = np.nonzero(np.where(few, column < width[:, None], once))
         other = goods[low[row] + column[row, at]]
         there = (other != mine[row]) & shelves.had(data.visits.store[bought.visit[past[row]]], other, time[row])
         row, other = row[there], other[there]
@@ -162,11 +168,12 @@ class Known:
         row, item = np.r_[some, row], np.r_[mine[some], other]
         order = np.argsort(row, kind="stable")  # what was bought before what was not
         row, item = row[order], item[order]
-        return Choices(
-            person=shopper[some],
+        people, person = np.unique(shopper[some], return_inverse=True)
+        return people, Choices(
+            person=person,
             place=self.home[shopper[some]],
             kind=kind[some],
-            interest=self.interest(np.arange(len(data.shopper_ids)), moment),
+            interest=self.interest(people, moment),
             first=np.cumsum(many + 1) - (many + 1),
             item=item,
             dear=self.dear[item],
@@ -240,7 +247,6 @@ class Known:
             base + own_price + again,
             share + own_price + again,
             np.asarray(each.sum(axis=1)).ravel(),
-            np.log1p(interest[number].sum(axis=1)),
             dear,
             thrift,
             own_price,

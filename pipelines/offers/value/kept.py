@@ -9,7 +9,6 @@ from every such table.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,10 +20,6 @@ from pydantic import BaseModel, ConfigDict
 
 ODDS, PLACES, FACTS = "odds.parquet", "places.parquet", "value.json"
 COLUMNS = ("unshown", "shown", "slope", "keeps", "lift")
-
-
-SCORED = "scored"
-"""Where odds lie, under a draft's name, while slates are made of them."""
 
 
 class ValueFacts(BaseModel):
@@ -43,12 +38,6 @@ def read_facts(folder: Path) -> ValueFacts | None:
     """What is told of the value model in `folder`; None: there is no such folder."""
     path = folder / FACTS
     return ValueFacts.model_validate(json.loads(path.read_text())) if path.is_file() else None
-
-
-def drop_left(runs: Path) -> None:
-    """Remove the odds that a scoring left behind which was killed; call it where none can be under way."""
-    for left in runs.glob(f".draft-{SCORED}-*"):
-        shutil.rmtree(left)
 
 
 @dataclass(frozen=True)

@@ -97,8 +97,11 @@ class ValueModel:
         after = self.shown(features, before, shown, item)
         told = np.empty((len(item), ODDS))
         told[:, 0], told[:, 1] = before, after
-        told[:, 2] = slope = self.response.slope(features)
+        # Of the chance as it is told: where it may be an impulse or a need, it rises by less than that of either.
+        shown[:, _CUT] = _STEP
+        told[:, 2] = np.maximum((self.shown(features, before, shown, item) - after) / _STEP, 0.0)
         margin = np.maximum(np.nan_to_num(data.price[item] - data.cost[item]), 0.0)
+        slope = self.response.slope(features)
         lasts = self._lasts(features, data.category[item])
         told[:, 3], told[:, 4] = self.others.told(shopper, data.category[item], expit(before), margin, slope, lasts)
         told[~np.isfinite(data.price[item]) | ~np.isfinite(data.cost[item])] = np.nan
@@ -119,6 +122,9 @@ _OF_KINDS = [
         "lines", "category_near", "looked_category", "shown_category", "prompted_category", "interest",
     )
 ]  # fmt: skip
+_CUT = SHOWN_NAMES.index("cut")
+_STEP = 0.25
+"""The discount, as -log(1 - discount), by which the slope of log-odds is told."""
 _PLACED = slice(SHOWN_NAMES.index("entrance"), SHOWN_NAMES.index("phone") + 1)
 
 
@@ -129,7 +135,12 @@ def fit_value(data: ValueData, *, seed: int) -> ValueModel | None:
         return None
     known = Known(data)
     unshown, of_categories, shown, drawn = examples(known, rng)
-    if len(shown.bought) < FEWEST_SHOWN or shown.bought.sum() < FEWEST_BOUGHT or not len(unshown.bought):
+    if (
+        len(shown.bought) < FEWEST_SHOWN
+        or shown.bought.sum() < FEWEST_BOUGHT
+        or not len(unshown.bought)
+        or not len(of_categories.bought)
+    ):
         return None
     trees = Boosting.train(unshown.features, unshown.bought, objective="binary", rounds=_ROUNDS, parameters=_TREES,
                            seed=seed, threads=1)  # fmt: skip

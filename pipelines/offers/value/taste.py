@@ -12,6 +12,7 @@ learned once from the whole history; what is a shopper's own, and how far shoppe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,8 @@ Floats = npt.NDArray[np.float64]
 _ITEM, _LIKING, _WORD, _PLACE_WORD, _PRICE, _AGAIN = 1.0, 0.5, 2.0, 2.0, 2.0, 2.0
 _OWN_WORD, _OWN_PRICE, _KIND_PRICE = 0.5, 1.5, 1.0
 _ITERATIONS, _STEPS, _ROUNDS = 80, 2, 3
+_CELLS = 2_000_000
+"""So many numbers of people's curvatures are held at once."""
 _SURE = 20.0
 """How far shoppers differ is as if told by so many of them beforehand."""
 
@@ -111,9 +114,8 @@ def fit_taste(told: Choices, tags: sparse.csr_matrix, places: int, kinds: int) -
     ends = np.cumsum([items, words, places * words, words, places * words, 1])
     item, liking, near, slope, steep, price, own_price = np.split(weights, ends)
     margin = np.asarray(design @ weights)
-    differ = np.c_[tags[told.item].toarray(), told.dear]
-    own = _personal(differ, margin, told, len(told.interest))
-    margin += (differ * own[told.person[choice]]).sum(axis=1)
+    own, added = _personal(tags, margin, told)
+    margin += added
     again = _chosen(sparse.csr_matrix(told.again[:, None]), told.first, np.array([_AGAIN**-2]), margin)
     return Taste(
         item=item,
@@ -125,42 +127,75 @@ def fit_taste(told: Choices, tags: sparse.csr_matrix, places: int, kinds: int) -
     )
 
 
-def _personal(differ: Floats, margin: Floats, told: Choices, people: int) -> Floats:
-    """What each person's own choices add to the weights of words and price: a few Newton steps towards the most
-    probable values under a normal prior around what everybody has, whose width is what people are found to differ by;
-    one with few choices keeps to what everybody has."""
-    width = differ.shape[1]
-    own = np.zeros((people, width))
+def _personal(tags: sparse.csr_matrix, margin: Floats, told: Choices) -> tuple[Floats, Floats]:
+    """What each person's own choices add to the weights of words and price, and to each row's margin.
+
+    A few Newton steps towards the most probable values under a normal prior around what everybody has, whose width is
+    what people are found to differ by; one with few choices keeps to what everybody has. Some people at a time.
+    """
+    width, people = tags.shape[1] + 1, len(told.interest)
+    own, added = np.zeros((people, width)), np.zeros(len(margin))
     if not len(told):
-        return own
+        return own, added
     order = np.argsort(told.person, kind="stable")
     rows, first = _in_order(told, order)
-    differ, margin = differ[rows], margin[rows]
-    choice = np.repeat(np.arange(len(first)), np.diff(np.r_[first, len(rows)]))
     some, begin = np.unique(told.person[order], return_index=True)
-    person = np.repeat(np.arange(len(some)), np.diff(np.r_[begin, len(first)]))[choice]
-    ends = np.r_[first[begin], len(rows)]
+    ends = np.r_[begin, len(first)]  # of each of them the first choice
+    words, dear, margin = sparse.csr_matrix(tags[told.item[rows]]), told.dear[rows], margin[rows]
+    bounds = np.r_[first, len(rows)]
+    step = max(1, _CELLS // width**2)
     usual = np.array([_OWN_WORD, _OWN_PRICE])
-    spread, found, bend = usual.copy(), np.zeros((len(some), width)), np.empty((len(some), width, width))
+    spread, found = usual.copy(), np.zeros((len(some), width))
     for _ in range(_ROUNDS):
         prior = np.r_[np.full(width - 1, spread[0]), spread[1]] ** -2.0
-        for _ in range(_STEPS):
-            chance = _chances(margin + (differ * found[person]).sum(axis=1), first)
-            weighed = differ * chance[:, None]
-            apart = differ - np.add.reduceat(weighed, first)[choice]
-            scaled = apart * np.sqrt(chance)[:, None]
-            slope = np.add.reduceat(apart[first], begin) - prior * found
-            for number, (start, end) in enumerate(zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)):
-                bend[number] = scaled[start:end].T @ scaled[start:end]
-            bend += np.diag(prior)
-            found += np.linalg.solve(bend, slope[:, :, None])[:, :, 0]
-        unsure = np.diagonal(np.linalg.inv(bend), axis1=1, axis2=2)
-        square = (found**2 + unsure).sum(axis=0)
+        square = np.zeros(width)
+        for low in range(0, len(some), step):
+            high = min(low + step, len(some))
+            start, end = bounds[ends[low]], bounds[ends[high]]
+            unsure, added[rows[start:end]] = _steps(
+                found[low:high],
+                np.c_[words[start:end].toarray(), dear[start:end]],
+                margin[start:end],
+                first[ends[low] : ends[high]] - start,
+                ends[low : high + 1] - ends[low],
+                prior,
+            )
+            square += (found[low:high] ** 2 + unsure).sum(axis=0)
         for number, columns in enumerate((slice(0, width - 1), slice(width - 1, width))):
             count = len(some) * len(square[columns])
             spread[number] = np.sqrt((square[columns].sum() + _SURE * usual[number] ** 2) / (count + _SURE))
     own[some] = found
-    return own
+    return own, added
+
+
+def _steps(
+    found: Floats, differ: Floats, margin: Floats, first: Ints, ends: Ints, prior: Floats
+) -> tuple[Floats, Floats]:
+    """Move `found`, shape (people, weights), in place, towards the most probable values.
+
+    Args:
+        found: what was found so far.
+        differ: what they are weights of, shape (rows, weights). margin: of rows, without them.
+        first: the first row of each choice. ends: the first choice of each person, and how many choices there are.
+        prior: 1 / variance of each weight.
+
+    Returns:
+        Variances of the weights, as `found`, and what they add to each row.
+    """
+    sizes = np.diff(np.r_[first, len(margin)])
+    of_row = np.repeat(np.repeat(np.arange(len(found)), np.diff(ends)), sizes)
+    rows = np.r_[first, len(margin)][ends].tolist()
+    bend = np.empty((len(found), len(prior), len(prior)))
+    for _ in range(_STEPS):
+        chance = _chances(margin + (differ * found[of_row]).sum(axis=1), first)
+        apart = differ - np.repeat(np.add.reduceat(differ * chance[:, None], first), sizes, axis=0)
+        scaled = apart * np.sqrt(chance)[:, None]
+        slope = np.add.reduceat(apart[first], ends[:-1]) - prior * found
+        for number, (start, end) in enumerate(pairwise(rows)):
+            bend[number] = scaled[start:end].T @ scaled[start:end]
+        bend += np.diag(prior)
+        found += np.linalg.solve(bend, slope[:, :, None])[:, :, 0]
+    return np.diagonal(np.linalg.inv(bend), axis1=1, axis2=2), (differ * found[of_row]).sum(axis=1)
 
 
 def _in_order(told: Choices, order: Ints) -> tuple[Ints, Ints]:
