@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ import yaml
 from configs.errors import FacingsError
 from configs.policy import PolicySettings
 from configs.recipe import GateRecipe, load_recipe
-from configs.settings import Settings
+from configs.settings import Settings, load_settings
 from models.dataset import Dataset
 from models.registry import create
 from pipelines.offers.evaluation.estimators import estimate
@@ -121,3 +122,16 @@ def test_the_gate_asks_the_log_about_a_challenger_and_says_where_it_cannot_tell(
     assert like.passed, like.sentence
     assert "a slot beside" in like.sentence
     assert sorted(path.name for path in (shop.paths.snapshots / "slates").iterdir()) == before
+
+
+def test_of_a_version_that_was_scored_anew_the_slates_that_serve_are_meant_else_the_newest(tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path)
+    folder = settings.paths.snapshots / "slates"
+    for age, name in enumerate(("v3-bb", "v3-cc", "v3-aa", "v31-dd")):  # the newest first
+        (folder / name).mkdir(parents=True)
+        (folder / name / "meta.json").write_text("{}")
+        os.utime(folder / name / "meta.json", (1_000_000 - age, 1_000_000 - age))
+    assert slates_of(settings, "3") == "v3-bb"
+    assert slates_of(settings, "v3-aa") == "v3-aa"
+    (settings.paths.snapshots / "CURRENT-slates").write_text("v3-cc\n")
+    assert slates_of(settings, "3") == "v3-cc" and slates_of(settings, "31") == "v31-dd"

@@ -62,6 +62,8 @@ class Logged:
 def slates_of(settings: Settings, version: str) -> str:
     """The slates snapshot of a model's version, or of this id.
 
+    Of a version that was scored anew there are several: then the one that is served, else the newest.
+
     Raises:
         UsageError: there is none.
     """
@@ -71,7 +73,8 @@ def slates_of(settings: Settings, version: str) -> str:
     if not found:
         told = ", ".join(known) or "none"
         raise UsageError(f"There are no slates of a model {version} in this home (there are: {told}).")
-    return found[-1]
+    served = snapshot.current(settings.paths, "slates")
+    return served if served in found else max(found, key=lambda name: (folder / name / snapshot.META).stat().st_mtime)
 
 
 def logged(
