@@ -1,16 +1,39 @@
-"""What a command prints: one JSON object on standard output, or lines for people; progress goes to standard error."""
+"""What a command prints: one JSON object on standard output, or lines for people; progress goes to standard error.
+
+And the options that several commands have.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from configs.settings import Settings
 
+F = TypeVar("F", bound=Callable[..., Any])
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+
+
+def intake_options(does: str) -> Callable[[F], F]:
+    """The options of a job that takes data in before it does something, `does`: an imperative."""
+    folder = click.option(
+        "--folder",
+        type=click.Path(path_type=Path),
+        help="A folder of tables, or a YAML that describes one, to ingest first.",
+    )
+    accept = click.option(
+        "--accept-data",
+        is_flag=False,
+        flag_value="accepted by hand",
+        metavar="WHY",
+        help=f"{does} though the data looks broken: the change is real, and WHY is written down.",
+    )
+    return lambda command: folder(accept(command))
 
 
 def settings_of(context: click.Context) -> Settings:

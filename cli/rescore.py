@@ -6,22 +6,11 @@ from pathlib import Path
 
 import click
 
-from cli.output import json_option, progress, settings_of, show
+from cli.output import intake_options, json_option, progress, settings_of, show
 
 
 @click.command(epilog="Example: facings rescore --json")
-@click.option(
-    "--folder",
-    type=click.Path(path_type=Path),
-    help="A folder of tables, or a YAML that describes one, to ingest first.",
-)
-@click.option(
-    "--accept-data",
-    is_flag=False,
-    flag_value="accepted by hand",
-    metavar="WHY",
-    help="Score though the data looks broken: the change is real, and WHY is written down.",
-)
+@intake_options("Score")
 @json_option
 @click.pass_context
 def rescore(context: click.Context, folder: Path | None, accept_data: str | None, as_json: bool) -> None:

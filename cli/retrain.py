@@ -7,24 +7,13 @@ from typing import Any
 
 import click
 
-from cli.output import json_option, progress, settings_of, show
+from cli.output import intake_options, json_option, progress, settings_of, show
 from configs.recipe import load_recipe
 
 
 @click.command(epilog="Example: facings retrain --recipe blend --recipe my-idea.yaml --json")
 @click.option("--recipe", "recipes", multiple=True, metavar="R", help="A recipe to try; may be given several times.")
-@click.option(
-    "--folder",
-    type=click.Path(path_type=Path),
-    help="A folder of tables, or a YAML that describes one, to ingest first.",
-)
-@click.option(
-    "--accept-data",
-    is_flag=False,
-    flag_value="accepted by hand",
-    metavar="WHY",
-    help="Train though the data looks broken: the change is real, and WHY is written down.",
-)
+@intake_options("Train")
 @json_option
 @click.pass_context
 def retrain(

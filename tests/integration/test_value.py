@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from scipy.special import expit
+from sklearn.metrics import roc_auc_score
 
 from configs.clock import FixedClock
 from configs.settings import Settings, load_settings
@@ -24,6 +26,7 @@ from pipelines.offers.value.examples import examples
 from pipelines.offers.value.features import NAMES, Asked, Known
 from pipelines.offers.value.job import train_value
 from pipelines.offers.value.kept import ODDS, PLACES, Kept, ValueFacts, read_facts
+from pipelines.offers.value.model import fit_value
 from pipelines.offers.value.odds import chance
 from pipelines.offers.value.parameters import FOLDER, kept_model
 from pipelines.offers.value.scored import score_anew
@@ -240,6 +243,63 @@ def test_a_shop_that_showed_nothing_has_no_value_model_and_the_job_says_so(
         settings.paths, model, version="2", recipe="r", candidates=CANDIDATES, progress=quiet, value=folder
     )
     assert snapshot.check(settings.paths, "slates", built)["value"] is False
+
+
+def test_looks_are_one_a_session_taken_if_clicked_and_known_when_the_session_ends(
+    shop: tuple[Settings, Recommender],
+) -> None:
+    settings, _ = shop
+    lake = Lake(settings.paths)
+    rows = lake.scan("interactions")
+    buyers = rows.filter(pl.col("event_type") == "purchase").select("shopper_id").unique()
+    one = rows.filter(pl.col("event_type") == "view").join(buyers, on="shopper_id", how="semi").head(1).collect()
+    who, what = one["shopper_id"][0], one["item_id"][0]
+
+    class Looked(Lake):
+        """The shop's, but of this shopper only these looks: two sessions, the first with a click."""
+
+        def scan(self, table: str) -> pl.LazyFrame:
+            rows = super().scan(table)
+            if table != "interactions":
+                return rows
+            theirs = (pl.col("shopper_id") == who) & pl.col("event_type").is_in(["view", "click", "add_to_cart"])
+            begin = END - timedelta(days=3)
+            kinds = [("view", 0), ("view", 20), ("click", 45), ("view", 60 * 24)]
+            told = pl.concat([
+                one.with_columns(pl.lit(kind).cast(one.schema["event_type"]).alias("event_type"),
+                                 pl.lit(begin + timedelta(minutes=after)).cast(one.schema["event_time"])
+                                 .alias("event_time"))
+                for kind, after in kinds
+            ])  # fmt: skip
+            return pl.concat([rows.filter(~theirs), told.lazy()])
+
+    data = read_value_data(Looked(settings.paths), END)
+    assert data is not None
+    theirs = np.flatnonzero(data.looks.shopper == data.shopper_ids.get_loc(who))
+    looks = data.looks.take(theirs)
+    assert [data.item_ids[item] for item in looks.item] == [what, what]
+    assert looks.extra["taken"].tolist() == [1.0, 0.0]
+    begin = int((END - timedelta(days=3)).timestamp())
+    assert looks.time.tolist() == [begin + 45 * 60, begin + 24 * 3_600]
+
+
+def test_that_anything_of_a_category_is_bought_is_foretold(shop: tuple[Settings, Recommender]) -> None:
+    settings, _ = shop
+    data = read_value_data(Lake(settings.paths), END)
+    assert data is not None
+    cut = data.moment - 7 * 86_400
+    model = fit_value(data.before(cut), seed=0)
+    assert model is not None
+    known, visits = Known(data), np.flatnonzero(data.visits.start >= cut)
+    visit = np.repeat(visits, data.categories)
+    first = np.array([np.flatnonzero(data.category == kind)[0] for kind in range(data.categories)])
+    item = np.tile(first, len(visits))
+    asked = Asked(data.visits.shopper[visit], item, data.visits.start[visit], data.visits.store[visit])
+    chance = expit(model.of_category(known.features(asked, model.taste, cut)))
+    key = data.purchases.visit * data.categories + data.category[data.purchases.item]
+    bought = np.isin(visit * data.categories + data.category[item], key)
+    assert roc_auc_score(bought, chance) > 0.7
+    assert chance.mean() == pytest.approx(bought.mean(), rel=0.25)
 
 
 def test_windows_follow_each_other_and_every_row_is_of_its_own(shop: tuple[Settings, Recommender]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 from scipy.special import gamma
@@ -10,8 +11,8 @@ from scipy.special import gamma
 from pipelines.offers.value import taste
 from pipelines.offers.value.attention import clicked
 from pipelines.offers.value.cycle import Cycle, learn_cycle
-from pipelines.offers.value.data import DAY, Events, Visits
-from pipelines.offers.value.features import NAMES, SHOWN_NAMES
+from pipelines.offers.value.data import DAY, Events, ValueData, Visits
+from pipelines.offers.value.features import NAMES, SHOWN_NAMES, Known
 from pipelines.offers.value.others import Others, learn_others, parts
 from pipelines.offers.value.response import Response
 from pipelines.offers.value.shelves import Shelves
@@ -42,6 +43,37 @@ def test_what_is_watched_sells_in_one_neighbourhood_and_not_in_the_other_and_who
     assert np.corrcoef(own, minds)[0, 1] > 0.8
     assert np.polyfit(own, minds, 1)[0] == pytest.approx(1.0, abs=0.2)  # told as far as it is known, and no further
     assert found.own[:, :-1].std() < 0.25  # nobody differs from what their interests tell
+
+
+def shop_of_one_category(utility: np.ndarray, visits: int) -> ValueData:
+    """On each visit one of the goods is chosen by these utilities, all at one price, by shoppers without a home."""
+    random = np.random.default_rng(11)
+    goods, people = len(utility), 200
+    who, time = random.integers(0, people, visits), 3_600 * 3 * np.arange(visits)
+    item = (utility + random.gumbel(size=(visits, goods))).argmax(axis=1)
+    none = np.zeros(0, np.int64)
+    nothing = Events(none, none, none, none, {})
+    sales = {"units": np.ones(visits), "price": np.ones(visits), "off": np.zeros(visits)}
+    return ValueData(
+        shopper_ids=pd.Index([f"s{number}" for number in range(people)]),
+        item_ids=pd.Index([f"i{number}" for number in range(goods)]),
+        store_ids=pd.Index([]), moment=int(time[-1]) + 1, price=np.ones(goods), cost=np.full(goods, 0.5),
+        category=np.zeros(goods, np.int64), category_names=("A",), tags=sparse.csr_matrix((goods, 1)), place_names=(),
+        launched=np.zeros(goods, np.int64), usual_store=np.full(people, -1), home=np.full(people, -1),
+        visits=Visits(who, time, np.full(visits, -1)), purchases=Events(who, item, time, np.arange(visits), sales),
+        showings=nothing, draws=nothing, looks=Events(none, none, none, none, {"taken": np.zeros(0)}),
+        interests=Events(none, none, none, none, {"weight": np.zeros(0)}), displays=np.zeros((0, 4), np.int64),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("goods", [7, 24])
+def test_what_goods_are_worth_is_found_whether_all_or_some_of_the_others_are_told(goods: int) -> None:
+    """Alternatives that betray which good was chosen would bias it, however much is bought."""
+    utility = np.random.default_rng(goods).normal(0.0, 0.7, goods)
+    data = shop_of_one_category(utility, 8_000)
+    found = Known(data).taste(data.moment, np.random.default_rng(0)).item
+    missed = (found - found.mean()) - (utility - utility.mean())
+    assert np.sqrt((missed**2).mean()) < 0.15
 
 
 def test_who_never_chose_has_the_taste_of_all_and_nothing_chosen_is_no_taste() -> None:
@@ -157,6 +189,18 @@ def test_without_showings_the_expected_weights_hold_and_many_showings_outweigh_t
     slope = [np.polyfit(taste[new], model.margin(features, unshown, shown, code, code)[new], 1)[0]
              for model in (few, many)]  # fmt: skip
     assert slope[0] == pytest.approx(0.9, abs=0.15) and slope[1] == pytest.approx(0.4, abs=0.15)
+
+
+def test_who_takes_the_first_good_that_will_do_is_told_by_the_odds_of_the_category() -> None:
+    features, shown = rows(8_000)
+    features[:, NAMES.index("own_category")] = np.log1p(10)  # no category is foreign
+    unshown = RNG.normal(-3.0, 1.0, (len(features), 2))
+    bought = (RNG.random(len(features)) < 1 / (1 + np.exp(-1.0 - unshown[:, 1]))).astype(np.float64)
+    code = np.zeros(len(features), np.int64)
+    model = Response.fit(features, unshown, shown, code, code, bought, categories=1, items=1)
+    design = np.c_[unshown, np.ones(len(unshown))]
+    item, category, _ = np.linalg.lstsq(design, model.margin(features, unshown, shown, code, code), rcond=None)[0]
+    assert category > 0.7 and abs(item) < 0.2
 
 
 def test_how_often_a_category_is_bought_before_it_is_no_longer_foreign_is_learned() -> None:

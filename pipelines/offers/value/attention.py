@@ -14,13 +14,15 @@ from scipy import sparse
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from pipelines.offers.value.deviation import deviation
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 _FEWEST = 200
 """Fewer looks tell nothing."""
-_USUAL, _SURE, _ROUNDS, _ITERATIONS = np.array([0.5, 0.6]), 4.0, 3, 150
-"""How far categories and goods are expected to differ (deviations), as if known from so many of them."""
+_USUAL, _ROUNDS, _ITERATIONS = np.array([0.5, 0.6]), 3, 150
+"""How far categories and goods are expected to differ (deviations)."""
 
 
 def clicked(item: Ints, taken: Floats, category: Ints, categories: int) -> Floats:
@@ -54,6 +56,5 @@ def clicked(item: Ints, taken: Floats, category: Ints, categories: int) -> Float
         chance = expit(design @ weights)
         telling = turned @ (looks * chance * (1.0 - chance))  # every entry of the design is 1
         for number, some in enumerate(named):
-            sure = (telling[some] / (telling[some] + ridge[some])).sum() + _SURE
-            spread[number] = np.sqrt(((weights[some] ** 2).sum() + _SURE * _USUAL[number] ** 2) / sure)
+            spread[number] = deviation(weights[some], telling[some], ridge[some], _USUAL[number])
     return np.asarray(weights[1:][:categories][category] + weights[1 + categories :])

@@ -150,7 +150,7 @@ class ValueData:
 
 
 Counts = Callable[[pl.DataFrame], pl.DataFrame]
-"""Takes purchases and gives those that count."""
+"""Takes interactions of one kind and gives those that count."""
 
 
 def read_value_data(tables: Tables, before: datetime, *, counts: Counts | None = None) -> ValueData | None:
@@ -159,7 +159,7 @@ def read_value_data(tables: Tables, before: datetime, *, counts: Counts | None =
     Args:
         tables: the lake.
         before: nothing of this moment or later is read.
-        counts: which purchases count; None: all.
+        counts: which purchases and looks count; None: all.
 
     Returns:
         None where nothing was ever shown at random or logged as shown, or nothing was bought: nothing can be learned.

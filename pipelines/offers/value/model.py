@@ -75,9 +75,13 @@ class ValueModel:
         """Log-odds of a purchase on a visit where the item is not shown."""
         return _log_odds(self.trees, self.log_rate, features)
 
+    def of_category(self, features: Floats) -> Floats:
+        """Log-odds that anything of each item's category is bought on a visit where nothing of it is shown."""
+        return _of_kinds(self.kinds, features)
+
     def shown(self, features: Floats, unshown: Floats, shown: Floats, item: Ints) -> Floats:
         """Log-odds of a purchase where it is shown so, calibrated."""
-        both = np.stack([unshown, _of_kinds(self.kinds, features)], axis=1)
+        both = np.stack([unshown, self.of_category(features)], axis=1)
         raw = self.response.margin(features, both, shown, self.data.category[item], item)
         return raw if self.calibration is None else _calibrated(self.calibration, self.trust, raw)
 

@@ -25,6 +25,7 @@ from scipy import sparse
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
+from pipelines.offers.value.deviation import deviation
 from pipelines.offers.value.features import NAMES, SHOWN_NAMES
 
 Ints = npt.NDArray[np.int64]
@@ -54,9 +55,9 @@ _FOREIGN = {
     "days": (0.0, 0.5), "unshown": (-0.2, 0.3), "unshown_category": (0.0, 0.3),
 }  # fmt: skip
 # Of what has a name (a category, a category in a neighbourhood, an item): the deviation that is expected. The showings
-# correct it, as far as they tell it (as if it were known from _SURE weights).
+# correct it, as far as they tell it (`deviation.py`).
 _NAMED = {"category": 0.5, "category near": 0.1, "item": 0.4}
-_SURE, _ROUNDS = 4.0, 4
+_ROUNDS = 4
 _AT = {name: place for place, name in enumerate(NAMES)}
 _SHOWN_AT = {name: place for place, name in enumerate(SHOWN_NAMES)}
 _ITERATIONS = 200
@@ -147,10 +148,8 @@ class Response:
             telling = squares[0] @ (foreign * impulse * (1.0 - impulse)) + squares[1] @ (
                 (1.0 - foreign) * need * (1.0 - need)
             )
-            told = telling / (telling + ridge[:count])  # of each weight the part that rows tell
             for number, columns in enumerate(kinds):
-                sure = told[columns].sum() + _SURE
-                spread[number] = np.sqrt(((weights[columns] ** 2).sum() + _SURE * usual[number] ** 2) / sure)
+                spread[number] = deviation(weights[columns], telling[columns], ridge[columns], usual[number])
         return cls(model.thrift, categories, items, places, weights[:count], weights[count:], spread)
 
     @staticmethod

@@ -1,12 +1,13 @@
 """What shoppers choose within a category: a conditional logit over its goods, learned from purchases alone.
 
     utility = item + sum over the item's words of (liking + slope x the shopper's interest in the word)
-              + (price + own price x the shopper's thrift) x dear + again x own share of the category's purchases
+              + (price of the category + own price) x dear + again x own share of the category's purchases
 
 Liking and slope have a part of the whole shop and a part of the shopper's neighbourhood: what is watched sells in one
 place and not in another, and by how much is learned from sales, not assumed. Each purchase is told with some of the
 other goods that stood there (McFadden's sampling of alternatives); every weight has a ridge. What is common to all is
-learned once from the whole history; what is a shopper's own, and how far shoppers differ, from what they chose before.
+learned first, then what is each shopper's own (words, price) and how far shoppers differ, and last what having bought
+an item does: own purchases bear the marks of what all like, and would take it away from the items.
 """
 
 from __future__ import annotations
