@@ -39,8 +39,9 @@ class Derived:
 
     Attributes:
         money: usual price and cost of every item in minor units, NaN where it is not known; float64, shape (items, 2).
-        traits: codes of every item's maker, brand and category's path as far as each of its levels (`slate.Goods`);
-            int32, shape (items, 5). What is read of an item lies together, as its candidates lie scattered.
+        traits: codes of every item's maker, brand, category and category's path as far as each of its levels
+            (`slate.Goods`); int32, shape (items, 6). What is read of an item lies together, as its candidates lie
+            scattered.
     """
 
     def __init__(self, shop: ShopReads) -> None:
@@ -70,7 +71,7 @@ class Derived:
         """See above."""
         makers, brands, categories = self._codes
         paths = _paths(self._categories)[:, categories]
-        return np.ascontiguousarray(np.stack([makers, brands, *paths], axis=1), np.int32)
+        return np.ascontiguousarray(np.stack([makers, brands, categories, *paths], axis=1), np.int32)
 
     def keeping(self, floor: float) -> Kept:
         """What keeps this margin floor (`margin.keeps_margin`)."""

@@ -183,7 +183,20 @@ def doubted(
     worth = np.where(known, told[each, best], np.nan)
     row = np.where(known, rows[each, best], one.row)
     plain, offered = weighed.worth[:, 0], weighed.worth[one.at, column]
-    return Options(worth, row, plain, one.at, one.rows, offered), weighed
+    chance, earned = (_mean(people.probability, np.stack(told)) for told in zip(
+        *((options.chance, options.earned) for options in found), strict=True
+    ))  # fmt: skip
+    return Options(worth, row, chance, earned, plain, one.at, one.rows, offered), weighed
+
+
+def _mean(probability: Floats, told: Floats) -> Floats:
+    """Over who may stand there, each by their own best option; who is not known is as somebody else, or 0.
+
+    Args:
+        probability: of each person. told: of each person and item.
+    """
+    filled = np.where(np.isnan(told), np.nan_to_num(told[-1]), told)
+    return np.where(np.isnan(told).all(axis=0), np.nan, probability @ filled)
 
 
 def _filled(worths: Floats) -> Floats:

@@ -31,7 +31,7 @@ _NONE = np.zeros(0, np.int32)
 _NO_POOL = Pool(
     _NONE,
     np.zeros(0, np.int64),
-    Goods(np.zeros(0, np.int64), np.zeros(0), _NONE, _NONE, np.zeros((3, 0), np.int32)),
+    Goods(np.zeros(0, np.int64), *(np.zeros(0),) * 3, *(_NONE,) * 3, np.zeros((3, 0), np.int32)),
     (),
     np.zeros(0, np.int64),
 )

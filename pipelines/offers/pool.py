@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -81,6 +82,8 @@ class Pool:
         return Options(
             np.concatenate([one.worth for one in found])[order],
             np.concatenate([one.row for one in found])[order],
+            np.concatenate([one.chance for one in found])[order],
+            np.concatenate([one.earned for one in found])[order],
             np.concatenate([one.plain for one in found])[order],
             place[np.concatenate([one.at + start for one, start in zip(found, starts, strict=False)])],
             np.concatenate([one.rows for one in found]),
@@ -95,17 +98,24 @@ def joined(parts: Sequence[Part], shares: Mapping[int, float]) -> Pool:
         parts: level by level, at least one.
         shares: by maker code the share of the slots that is a new maker's by right.
     """
-    places, traits, value, told, first = (
+    places, traits, value, told, first, chance, earned = (
         np.concatenate(columns) if len(parts) > 1 else columns[0]
-        for columns in zip(*((one.places, one.traits, one.value, one.told, one.first) for one in parts), strict=True)
+        for columns in zip(*(_columns(part) for part in parts), strict=True)
     )
     levels = np.arange(len(parts)).repeat([len(part.places) for part in parts])
     # What loses money last; the placement's own goods before others; level by level; what is of known worth first.
     group = (((value < 0) * 2 + ~first) * (len(parts) + 1) + levels) * 2 + ~told
     order = np.lexsort((-value, group))  # stable: what is alike stays in the order of its list
-    makers, brands, *paths = traits.take(order, axis=0).T
-    goods = Goods(group[order], value[order], makers, brands, np.array(paths), _rights(makers, shares))
+    makers, brands, categories, *paths = traits.take(order, axis=0).T
+    goods = Goods(
+        group[order], value[order], chance[order], earned[order], makers, brands, categories, np.array(paths),
+        _rights(makers, shares),
+    )  # fmt: skip
     return Pool(places[order], levels[order], goods, tuple(parts), order)
+
+
+def _columns(part: Part) -> tuple[npt.NDArray[Any], ...]:
+    return part.places, part.traits, part.value, part.told, part.first, part.options.chance, part.options.earned
 
 
 def _rights(makers: npt.NDArray[np.int32], shares: Mapping[int, float]) -> tuple[Right, ...]:

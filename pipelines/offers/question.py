@@ -16,7 +16,7 @@ from pipelines.offers.slate import Drawn
 from pipelines.packed import Ranked
 from pipelines.shop_offers import Offer
 
-POLICY_VERSION = "worth-2"
+POLICY_VERSION = "worth-3"
 # A shopper is served as such only when they are so probable; below it everybody there gets the neighbourhood's slate.
 SURE = 0.8
 BEST_SELLERS = ("home", "store", "chain")

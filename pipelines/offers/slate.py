@@ -1,16 +1,17 @@
 """A slate, slot by slot: the best candidate that is not too like those before it, or one that is drawn.
 
 Candidates come in groups: the placement's own goods before others, the shopper's own before the neighbourhood's, what
-loses money last. Within a group the worth counts, less a part for likeness to what the slate holds already (maximal
-marginal relevance, the likeness taken from the worth as a factor, so that it weighs the same for cheap goods and dear
-ones). At most so many items of one maker are on a slate, whatever is drawn.
+loses money last. Within a group counts what a candidate adds to the slate: its worth, as far as it does not
+take from those of its category that stand there already, as a visit buys one of them at most; less a part for likeness
+to what the slate holds (maximal marginal relevance, the likeness taken as a factor, so that it weighs the same for
+cheap goods and dear ones). At most so many items of one maker are on a slate, whatever is drawn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace
 from operator import eq
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from pipelines.offers.explore import EVEN, REACH, SHARED, leaning, leans_to
 # Of what two goods have in common: three levels of the category's path count half, maker and brand a quarter each.
 _BY_LEVEL, _BY_NAME, _ALL = 2, 3, 12
 _UNKNOWN = -1
+_LEAST = 1e-9  # chance that nothing is bought
 Mask = npt.NDArray[np.bool_]
 
 
@@ -46,8 +48,10 @@ class Goods:
 
     Attributes:
         group: int64, ascending: a lower one goes first.
-        value: float64, what orders a group.
-        makers, brands: int32 codes; -1: not known.
+        value: float64, what orders a group: the worth of each, alone on the screen.
+        chance: float64, that it is bought where it is shown. earned: float64, the profit of that sale times its chance,
+            as `worth.Options`. NaN where nobody can say: then nothing is known to take from another.
+        makers, brands, categories: int32 codes; -1: not known.
         paths: int32, shape (3, n): codes of the category's path as far as each of its levels, from its root, so that
             two with a level in common have those above it in common; -1: not known.
         rights: of new makers that have candidates.
@@ -55,8 +59,11 @@ class Goods:
 
     group: npt.NDArray[np.int64]
     value: npt.NDArray[np.float64]
+    chance: npt.NDArray[np.float64]
+    earned: npt.NDArray[np.float64]
     makers: npt.NDArray[np.int32]
     brands: npt.NDArray[np.int32]
+    categories: npt.NDArray[np.int32]
     paths: npt.NDArray[np.int32]
     rights: tuple[Right, ...] = ()
 
@@ -232,16 +239,21 @@ def _of_right(chance: float, items: int, *, first: bool) -> float:
 class _Best:
     """Finds the best of those left, slot after slot.
 
-    Likeness only ever takes from a worth, so what a candidate was worth when it was last looked at is the most that it
-    can be worth now: looking again at those that lead by it, until one leads by what it is worth now, finds the best
+    What the slate holds takes from a worth, so what a candidate was worth when it was last looked at is the most that
+    it can be worth now: looking again at those that lead by it, until one leads by what it is worth now, finds the best
     among hundreds by looking at a few.
     """
 
     def __init__(self, goods: Goods, diversity: float) -> None:
         self.makers: list[int] = goods.makers.tolist()
         self._brands: list[int] = goods.brands.tolist()
+        self._categories: list[int] = goods.categories.tolist()
         self._paths = list(zip(*goods.paths.tolist(), strict=True))
         self._values: list[float] = goods.value.tolist()
+        self._chances: list[float] = goods.chance.tolist()
+        self._earned: list[float] = goods.earned.tolist()
+        # Of each category that is held: the sum of the odds of its goods, and of their odds times the profit of a sale.
+        self._rivals: dict[int, tuple[float, float]] = {}
         self._groups: list[int] = goods.group.tolist()
         self._loss = diversity / _ALL
         self._held: list[int] = []
@@ -255,6 +267,15 @@ class _Best:
     def hold(self, at: int) -> None:
         """The slate holds this candidate from now on."""
         self._held.append(at)
+        category, chance = self._categories[at], self._chances[at]
+        if category != _UNKNOWN and chance == chance:
+            again = category in self._rivals
+            odds, gained = self._rivals.get(category, (0.0, 0.0))
+            stays = max(1.0 - chance, _LEAST)
+            self._rivals[category] = odds + chance / stays, gained + self._earned[at] / stays
+            if again:  # a cheaper good takes from a dearer one that is held: a third may be worth more than it was
+                self._leading = [(-self._worth(one), one) for _, one in self._leading]
+                heapify(self._leading)
         self._roots.add(self._paths[at][0])
         self._by.add(self.makers[at])
         self._named.add(self._brands[at])
@@ -279,7 +300,7 @@ class _Best:
             at = leading[0][1]
             if not left[at]:
                 heappop(leading)
-            elif self._counted[at] == len(self._held) or not self._loss:
+            elif self._counted[at] == len(self._held):
                 self._next = following
                 return at
             else:
@@ -287,16 +308,33 @@ class _Best:
 
     def _worth(self, at: int) -> float:
         """What a candidate is worth beside those that the slate holds."""
-        value = self._values[at]
+        value, held = self._values[at], self._held
+        if self._categories[at] in self._rivals:
+            value = min(value, self._beside(at, *self._rivals[self._categories[at]]))
         if not self._loss:
+            self._counted[at] = len(held)
             return value
-        likeness, held = self._likeness[at], self._held
+        likeness = self._likeness[at]
         if self.makers[at] in self._by or self._brands[at] in self._named or self._paths[at][0] in self._roots:
             for other in held[self._counted[at] :]:
                 likeness = max(likeness, self._alike(at, other))
             self._likeness[at] = likeness
         self._counted[at] = len(held)
         return value - self._loss * abs(value) * likeness
+
+    def _beside(self, at: int, odds: float, gained: float) -> float:
+        """What a candidate adds beside others of its category, of which a visit buys one at most.
+
+        Args:
+            at: the candidate.
+            odds, gained: of those others, as `_rivals`.
+        """
+        chance, earned = self._chances[at], self._earned[at]
+        if chance != chance:
+            return self._values[at]
+        stays = max(1.0 - chance, _LEAST)
+        theirs, taken = gained / (1.0 + odds), earned - self._values[at]
+        return (earned - chance * theirs) / stays / (1.0 + odds + chance / stays) - taken / (1.0 + odds)
 
     def _alike(self, one: int, other: int) -> int:
         """How alike two candidates are, from 0 to _ALL: their categories' paths, their makers, their brands."""

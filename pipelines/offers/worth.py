@@ -29,12 +29,16 @@ class Options:
     Attributes:
         worth: float64 (n,), minor units, of the best option; nan where nobody can say.
         row: int64 (n,), the offer of the best option; NO_OFFER: none.
+        chance: float64 (n,), that it is bought by the best option where it is looked at; nan where nobody can say.
+        earned: float64 (n,), minor units: the profit of that sale less what a scarce budget costs, times its chance.
         plain: float64 (n,), the worth of showing it without an offer.
         at, rows, worths: every other option: the candidate, the offer, its worth.
     """
 
     worth: npt.NDArray[np.float64]
     row: npt.NDArray[np.int64]
+    chance: npt.NDArray[np.float64]
+    earned: npt.NDArray[np.float64]
     plain: npt.NDArray[np.float64]
     at: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int64]
@@ -43,7 +47,10 @@ class Options:
     def take(self, rows: npt.NDArray[np.int64]) -> Options:
         """Some of the candidates, without their other options."""
         none = np.zeros(0, np.int64)
-        return Options(self.worth[rows], self.row[rows], self.plain[rows], none, none, np.zeros(0))
+        return Options(
+            self.worth[rows], self.row[rows], self.chance[rows], self.earned[rows], self.plain[rows],
+            none, none, np.zeros(0),
+        )  # fmt: skip
 
 
 def options(
@@ -81,24 +88,25 @@ def options(
             scarce = None if scarce is None else scarce[allowed]
     every, discount = len(places), offers.depths[rows]
     if odds is None:
-        plain, worths = np.full(every, np.nan), np.full(len(rows), np.nan)
+        chance = earned = worth = np.full(every + len(rows), np.nan)
     else:
         both = np.concatenate([np.arange(every), at])  # without an offer and with each: weighed at once
         told = odds.T.astype(np.float64, order="C").take(both, axis=1)
         price, cost = known.money.take(places.take(both), axis=0).T
-        worth, given = weigh(told, price, cost, np.concatenate([np.zeros(every), discount]))
-        plain, worths = worth[:every], worth[every:]
+        worth, given, chance, earned = weigh(told, price, cost, np.concatenate([np.zeros(every), discount]))
         if scarce is not None:
-            worths = worths - scarce * given[every:]
-    row, best = np.full(every, NO_OFFER, np.int64), plain.copy()
+            worth[every:] -= scarce * given[every:]
+            earned[every:] -= scarce * given[every:]
+    plain, worths = worth[:every], worth[every:]
+    row, best = np.full(every, NO_OFFER, np.int64), np.arange(every)
     if not len(rows):
-        return Options(best, row, plain, at, rows, worths)
+        return Options(plain, row, chance, earned, plain, at, rows, worths)
     first = _first_best(at, worths, discount)
     of, most = at[first], worths[first]
     usual = plain[of]
     better = (most > usual) | ((discount[first] == 0) & (most >= usual)) | (most != most)
-    row[of[better]], best[of[better]] = rows[first[better]], most[better]
-    return Options(best, row, plain, at, rows, worths)
+    row[of[better]], best[of[better]] = rows[first[better]], every + first[better]
+    return Options(worth[best], row, chance[best], earned[best], plain, at, rows, worths)
 
 
 def _first_best(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -32,12 +33,17 @@ def goods(seed: int, size: int, *, groups: int = 3, newcomers: bool = True) -> G
     paths = np.array([[-1, 0, 0, 1, 2, 2, 2], [-1, 0, 0, 1, 2, 3, 3], [-1, 0, 1, 2, 3, 4, 5]], np.int32)
     makers = chance.integers(-1, 5, size).astype(np.int32)
     new = [0, 3] if newcomers else []
+    kinds = chance.integers(0, paths.shape[1], size)
+    bought = np.where(chance.random(size) < 0.2, np.nan, chance.beta(1, 3, size))
     return Goods(
         group[order],
         value[order],
+        bought,
+        np.maximum(value[order], 0) + bought * chance.exponential(2, size),
         makers,
         chance.integers(-1, 5, size).astype(np.int32),
-        paths[:, chance.integers(0, paths.shape[1], size)],
+        (kinds - 1).astype(np.int32),
+        paths[:, kinds],
         tuple(Right(code, 0.02 * (code + 1), items) for code in new if (items := of_maker(makers, code))),
     )
 
@@ -82,6 +88,22 @@ def alike(pool: Goods, one: int, other: int) -> int:
     return int(2 * levels + 3 * sum(names))
 
 
+def beside(pool: Goods, one: int, held: list[int]) -> float:
+    """What a good adds to a slate: it, and those of its category that are held, are bought by the odds of each."""
+    rivals = [other for other in held if pool.categories[other] == pool.categories[one] >= 0]
+    rivals = [other for other in rivals if np.isfinite(pool.chance[other])]
+    if not rivals or np.isnan(pool.chance[one]):
+        return float(pool.value[one])
+    odds = pool.chance / (1 - pool.chance)
+    profit = pool.earned / pool.chance
+
+    def earns(of: list[int]) -> float:
+        return float((odds[of] * profit[of]).sum() / (1 + odds[of].sum()))
+
+    taken = (pool.earned[one] - pool.value[one]) / (1 + odds[rivals].sum())
+    return min(float(pool.value[one]), earns([*rivals, one]) - earns(rivals) - taken)
+
+
 @settings(max_examples=300, deadline=None)
 @given(seed=st.integers(0, 10**6), size=st.integers(1, 40), count=st.integers(1, 12), policy=policies)
 def test_the_best_of_a_slot_is_what_looking_at_every_candidate_finds(
@@ -91,12 +113,12 @@ def test_the_best_of_a_slot_is_what_looking_at_every_candidate_finds(
     shown: list[int] = []
     for slot in fill(pool, count, policy, draws(f"{seed:032x}", count + 1)):
         group = min(pool.group[slot.open])
-        worth = {
-            at: pool.value[at]
-            - policy.diversity / 12 * abs(pool.value[at]) * max((alike(pool, at, held) for held in shown), default=0)
-            for at in np.flatnonzero(slot.open & (pool.group == group)).tolist()
-        }
-        assert slot.best == max(worth, key=lambda at: worth[at])  # of equal ones the first
+        worth = {}
+        for at in np.flatnonzero(slot.open & (pool.group == group)).tolist():
+            adds, like = beside(pool, at, shown), max((alike(pool, at, held) for held in shown), default=0)
+            worth[at] = adds - policy.diversity / 12 * abs(adds) * like
+        best = max(worth, key=lambda at: worth[at])  # of equal ones the first
+        assert slot.best == best or worth[slot.best] == pytest.approx(worth[best], rel=1e-9, abs=1e-12)
         shown.append(slot.at)
 
 
@@ -131,7 +153,8 @@ def test_the_best_of_the_first_group_goes_first_and_ties_stay_in_their_order() -
     sure: dict[str, Any] = {"chance": np.full((4, 2), 0.999)}  # draws nothing
     none = np.full(6, -1, np.int32)
     paths = np.full((3, 6), -1, np.int32)
-    alike = Goods(np.array([0, 0, 0, 1, 1, 1]), np.array([2.0, 2, 1, 9, 9, 9]), none, none, paths)
+    value = np.array([2.0, 2, 1, 9, 9, 9])
+    alike = Goods(np.array([0, 0, 0, 1, 1, 1]), value, value * np.nan, value, none, none, none, paths)
     assert [slot.at for slot in fill(alike, 4, PolicySettings(), **sure)] == [0, 1, 2, 3]
 
 
@@ -139,16 +162,31 @@ def test_a_second_of_a_kind_is_worth_less_and_a_third_of_a_maker_is_not_shown() 
     sure: dict[str, Any] = {"chance": np.full((4, 2), 0.999)}
     makers = np.array([7, 7, 7, 8], np.int32)
     paths = np.array([[0, 0, 0, 2], [1, 1, 1, 3], [1, 1, 1, 3]], np.int32)
-    kinds = Goods(np.zeros(4, np.int64), np.array([10.0, 9.0, 8.5, 8.0]), makers, makers, paths)
+    value, nobody_says = np.array([10.0, 9.0, 8.5, 8.0]), np.full(4, np.nan)
+    kinds = Goods(np.zeros(4, np.int64), value, nobody_says, nobody_says, makers, makers, paths[2], paths)
     assert [slot.at for slot in fill(kinds, 4, PolicySettings(diversity=0.0), **sure)] == [0, 1, 3]
     assert [slot.at for slot in fill(kinds, 4, PolicySettings(diversity=0.2), **sure)] == [0, 3, 1]
+
+
+def test_a_good_adds_what_it_does_not_take_from_those_of_its_category_on_the_slate() -> None:
+    none, sure = np.full(3, -1, np.int32), np.full((3, 2), 0.999)
+    paths = np.array([[0, 0, 1]] * 3, np.int32)
+    worth, chance = np.array([10.0, 9.0, 4.0]), np.array([0.5, 0.5, 0.1])
+    pool = Goods(np.zeros(3, np.int64), worth, chance, worth, none, none, paths[0], paths)
+    plain = PolicySettings(diversity=0.0)
+    # Sold half of the time each, both together two thirds of the time: 20 / 3 + 18 / 3 - 10 = 2.67 is less than 4.
+    assert [slot.at for slot in fill(pool, 3, plain, sure)] == [0, 2, 1]
+    for kinds in (none, np.arange(3, dtype=np.int32)):  # none is known to take from another
+        assert [slot.at for slot in fill(replace(pool, categories=kinds), 3, plain, sure)] == [0, 1, 2]
+    seldom = replace(pool, chance=chance / 10)  # dear goods that few buy hardly take from each other
+    assert [slot.at for slot in fill(seldom, 3, plain, sure)] == [0, 1, 2]
 
 
 def test_new_makers_get_their_share_of_the_slots_and_no_more() -> None:
     pool = goods(1, 40, groups=1, newcomers=False)
     makers = np.where(np.arange(40) < 38, -1, np.arange(40)).astype(np.int32)
     rights = (Right(38, 0.02, (38,)), Right(39, 0.02, (39,)))  # they have the two that are worth least
-    pool = Goods(pool.group, pool.value, makers, pool.brands, pool.paths, rights)
+    pool = replace(pool, makers=makers, rights=rights)
     for most, share in ((0.1, 0.04), (0.01, 0.01)):
         policy = PolicySettings(newcomers_most=most)
         slots = [fill(pool, 1, policy, draws(f"{number:032x}", 1))[0] for number in range(4000)]
@@ -165,8 +203,7 @@ def test_a_new_maker_is_shown_with_what_is_worth_most_of_its_goods_and_with_all_
 
     def first(share: float, makers: Any) -> Drawn:
         rights = (Right(7, share, of_maker(makers, 7)),) if share else ()
-        kinds = Goods(pool.group, pool.value, makers, pool.brands, pool.paths, rights)
-        return fill(kinds, 1, PolicySettings(), np.full((1, 2), 0.999))[0]
+        return fill(replace(pool, makers=makers, rights=rights), 1, PolicySettings(), np.full((1, 2), 0.999))[0]
 
     with_it, without = first(0.1, makers), first(0.0, makers)
     of_ten = (with_it.propensities(pool) - without.propensities(pool))[30:]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from configs.errors import UsageError
 from pipelines.offers.doubt import Floats, Pool, Weighed, check_probabilities, doubted, pool, weigh
-from pipelines.offers.value.odds import UNSHOWN, gain
+from pipelines.offers.value.odds import UNSHOWN, chance, gain
 from pipelines.offers.worth import NO_OFFER, Options
 from pipelines.packed import NOBODY, Ranked
 
@@ -163,7 +163,8 @@ def offered(odds: Floats, items: np.ndarray) -> Options:  # type: ignore[type-ar
     worths = gain(odds[at], PRICE[items[at]], COST[items[at]], discount)
     none = np.full(len(items), NO_OFFER)
     none[at[::2]] = at[::2] * 10 + 3
-    return Options(plain, none, plain, at, at * 10 + np.array(discount * 10, int), worths)
+    bought, earned = chance(odds), chance(odds) * (PRICE[items] - COST[items])
+    return Options(plain, none, bought, earned, plain, at, at * 10 + np.array(discount * 10, int), worths)
 
 
 @given(seeds, st.floats(0, 1))
@@ -176,6 +177,9 @@ def test_each_item_gets_its_best_offer_over_who_may_stand_there(seed: int, proba
         may |= dict(zip(found.rows[found.at == item].tolist(), found.worths[found.at == item], strict=True))
         assert found.worth[item] == pytest.approx(max(may.values())) == pytest.approx(may[int(found.row[item])])
     assert np.allclose(weighed.worth[:, 0], found.plain)
+    bought = [np.where(np.isnan(one), np.nan_to_num(chance(people.odds[-1])), one) for one in map(chance, people.odds)]
+    told = np.isfinite(found.worth)
+    assert np.allclose(found.chance[told], (people.probability @ np.stack(bought))[told])
     assert set(found.row) - {NO_OFFER} <= set(found.rows)
 
 

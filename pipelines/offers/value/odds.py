@@ -9,6 +9,7 @@ the share of the profit of added sales that other sales of the shop do not lose,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -45,13 +46,13 @@ def gain(
         Shape (n,), or (n, m). NaN where odds, price or cost are not known.
     """
     depth = _fraction(discount)
-    return weigh(_columns(odds, depth), _known(price, depth), _known(cost, depth), depth)[0]
+    return weigh(_columns(odds, depth), _known(price, depth), _known(cost, depth), depth).worth
 
 
 def spend(odds: npt.NDArray[np.floating], price: npt.ArrayLike, discount: npt.ArrayLike | None) -> Floats:
     """Expected money that the discount gives away, p1 · price · discount; arguments and shapes as `gain`."""
     depth = _fraction(discount)
-    return weigh(_columns(odds, depth), _known(price, depth), np.zeros(()), depth)[1]
+    return weigh(_columns(odds, depth), _known(price, depth), np.zeros(()), depth).given
 
 
 def chance(odds: npt.NDArray[np.floating], discount: npt.ArrayLike | None = None) -> Floats:
@@ -61,8 +62,23 @@ def chance(odds: npt.NDArray[np.floating], discount: npt.ArrayLike | None = None
     return np.asarray(_bought(columns, _cut(depth)), np.float64)
 
 
-def weigh(columns: Sequence[Floats] | Floats, price: Floats, cost: Floats, discount: Floats) -> tuple[Floats, Floats]:
-    """What `gain` and `spend` tell, of what is ready to be weighed.
+class Weight(NamedTuple):
+    """What showing is expected to bring, arrays of one shape; money in minor units.
+
+    Attributes:
+        worth: as `gain`. given: as `spend`.
+        chance: of a purchase where it is shown at its discount.
+        earned: the profit of that purchase, times its chance: what it takes from other sales is not taken off.
+    """
+
+    worth: Floats
+    given: Floats
+    chance: Floats
+    earned: Floats
+
+
+def weigh(columns: Sequence[Floats] | Floats, price: Floats, cost: Floats, discount: Floats) -> Weight:
+    """What is ready to be weighed.
 
     Args:
         columns: of the odds, each of one shape; shape (5, …).
@@ -72,9 +88,10 @@ def weigh(columns: Sequence[Floats] | Floats, price: Floats, cost: Floats, disco
     cut = _cut(discount)
     before, after = expit(columns[UNSHOWN]), _bought(columns, cut)
     profit = price - cost
-    value = after * (price * (1.0 - discount) - cost) - before * profit
+    earned = np.asarray(after * (price * (1.0 - discount) - cost), np.float64)
     others = (columns[KEEPS] - 1.0) * (after - before) + columns[LIFT] * cut
-    return np.asarray(value + others * profit, np.float64), np.asarray(after * price * discount, np.float64)
+    worth = np.asarray(earned - before * profit + others * profit, np.float64)
+    return Weight(worth, np.asarray(after * price * discount, np.float64), np.asarray(after, np.float64), earned)
 
 
 def _cut(discount: Floats) -> Floats:
