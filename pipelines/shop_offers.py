@@ -20,6 +20,7 @@ UNKNOWN_PRICE = -1
 # Times in microseconds since 1970 (UTC).
 _ALWAYS, _NEVER = int(np.iinfo(np.int64).min), int(np.iinfo(np.int64).max)
 _MOST_STORES, _MOST_READ = 2_000, 20_000
+_EVERYWHERE = np.ones(1, bool)
 ROW = np.dtype(
     [
         ("item", "<i4"),  # position in the shop
@@ -111,8 +112,9 @@ class ShopOffers:
 
     Attributes:
         rows: the array, of ROW.
-        prices, campaign_codes: two of its columns, each by itself: what lies together is read at once.
+        prices, campaign_codes, stores: three of its columns, each by itself: what lies together is read at once.
         depths: discounts, 0 where there is none.
+        first: of each item its first row, and after the last one that has any twice how many rows there are.
         campaigns: ids that `campaign_codes` points to.
         names: what the codes stand for.
     """
@@ -120,13 +122,13 @@ class ShopOffers:
     def __init__(self, rows: npt.NDArray[Any], names: Names) -> None:
         self.rows, self.names = rows, names
         self.campaigns = names.campaigns
-        self.prices: npt.NDArray[np.int64] = np.ascontiguousarray(rows["price"])
-        self.campaign_codes: npt.NDArray[np.int32] = np.ascontiguousarray(rows["campaign"])
+        # As copies: a column of few rows would be the rows themselves, whose numbers do not lie on their boundaries.
+        self.prices: npt.NDArray[np.int64] = np.array(rows["price"])
+        self.campaign_codes: npt.NDArray[np.int32] = np.array(rows["campaign"])
+        self.stores: npt.NDArray[np.int32] = np.array(rows["stores"])
         self.depths: npt.NDArray[np.float64] = np.nan_to_num(rows["discount"], nan=0.0)
-        self._stores = np.ascontiguousarray(rows["stores"])
         most = int(rows["item"].max(initial=-1)) + 1
-        self._first = np.searchsorted(rows["item"], np.arange(most + 2))  # of each item its first row; at the end none
-        self._counts = np.diff(self._first)
+        self.first: npt.NDArray[np.int64] = np.searchsorted(rows["item"], np.arange(most + 2))
         self._changes = np.unique(np.concatenate([rows["starts"], rows["ends"]]))
         self._now = _Now(_NEVER, _ALWAYS, 0, np.zeros(0, bool))
         self._read: dict[int, Offer] = {}
@@ -138,31 +140,16 @@ class ShopOffers:
         """How many rows there are."""
         return len(self.rows)
 
-    def running(
-        self, places: npt.NDArray[np.int32], now: datetime, store_id: str | None
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """The offers of these items that run in this store at this moment (starts ≤ now < ends) and keep their floor.
-
-        An offer with a floor does not count where the price is unknown: nobody could say that it holds.
-
-        Returns:
-            For each offer the index into `places` and the number of its row, by item, the deepest discount first.
-        """
-        counts = self._counts.take(places, mode="clip")
-        ends = counts.cumsum()
-        total = int(ends[-1]) if len(ends) else 0
-        if not total:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        at = np.arange(len(places)).repeat(counts)
-        row = (self._first.take(places, mode="clip") - (ends - counts)).repeat(counts) + np.arange(total)
-        holds = self._at(now).holds[row]
-        if self._where:
-            holds &= self._here(store_id)[self._stores[row]]
-        return (at, row) if holds.all() else (at[holds], row[holds])
-
     def turn(self, now: datetime) -> int:
         """The moment as far as it counts: another number once an offer begins or ends."""
         return self._at(now).turn
+
+    def holding(self, now: datetime) -> npt.NDArray[np.bool_]:
+        """Of each row whether it runs somewhere at this moment (starts ≤ now < ends) and keeps its floor.
+
+        An offer with a floor does not count where the price is unknown: nobody could say that it holds.
+        """
+        return self._at(now).holds
 
     def _at(self, now: datetime) -> _Now:
         """Which offers run somewhere at this moment; the same as long as none begins or ends."""
@@ -177,8 +164,10 @@ class ShopOffers:
             self._now = known = _Now(since, until, turn, holds)
         return known
 
-    def _here(self, store_id: str | None) -> npt.NDArray[np.bool_]:
-        """Which lists of stores name this one; true at the end, for -1: all stores."""
+    def here(self, store_id: str | None) -> npt.NDArray[np.bool_]:
+        """Which lists of stores name this one, by their position; true at the end, for -1: all stores."""
+        if not self._where:
+            return _EVERYWHERE
         here = self._named.get(store_id)
         if here is None:
             if len(self._named) >= _MOST_STORES:  # where no stores were ingested, callers may name any
@@ -192,7 +181,7 @@ class ShopOffers:
         The last mapping is remembered by its identity: who wants other prices makes another one.
         """
         known, found = self._prices
-        if known is not prices:
+        if known is not prices and (known or prices):
             found = np.array([prices.get(name, 0.0) for name in self.names.campaigns] + [0.0])
             self._prices = prices, found
         return found

@@ -21,6 +21,7 @@ from pipelines.closed_loop.ledger import codes
 from pipelines.offers.derived import derived
 from pipelines.offers.eligibility import Placement, Setting, refusals
 from pipelines.offers.facts import NEVER_AGAIN, NOTHING, Facts
+from pipelines.offers.running import running
 from pipelines.offers.view import View
 from pipelines.shop_shoppers import MINUTE, NEVER_MINUTE, holds
 from pipelines.shop_snapshot import DURABLE, Shop
@@ -154,9 +155,7 @@ class Rules:
                 self._facts[visits.shopper[row]] if personal[row] else NOTHING,
                 self._policy,
             )
-            found[row, known] = True
-            for refused in refusals(self._reads, self.places[known], setting).values():
-                found[row, known[refused]] = False
+            found[row, known] = refusals(self._reads, self.places[known], setting) == 0
         return found
 
     def _depths(self, store: int) -> Array:
@@ -164,7 +163,7 @@ class Rules:
         found = np.zeros(len(self.places))
         known = np.flatnonzero(self.places >= 0)
         shop = self._reads.shop
-        at, rows = shop.offers.running(self.places[known], self._now, self._town.names.stores[store])
+        at, rows = running(shop.offers, self.places[known], self._now, self._town.names.stores[store])
         keeps = derived(shop).keeping(self._policy.margin_floor).offers[rows]
         keeps &= ~self._spent[shop.offers.campaign_codes[rows]]
         np.maximum.at(found, known[at[keeps]], shop.offers.depths[rows[keeps]])
@@ -179,7 +178,7 @@ class Rules:
             if name not in shop.budgets:
                 continue
             budget, starts, _ = shop.budgets[name]
-            every, rows = shop.offers.running(self.places[self.places >= 0], self._now, None)
+            every, rows = running(shop.offers, self.places[self.places >= 0], self._now, None)
             of = names[self.places >= 0][every[shop.offers.campaign_codes[rows] == number]]
             since = EPOCH if starts is None else EPOCH + timedelta(microseconds=starts)
             found[number] = bool(len(of)) and self._had.spent(of.tolist(), since) * _MINOR >= budget

@@ -19,7 +19,7 @@ from models.reasons import Reason
 from pipelines.offers.derived import derived
 from pipelines.offers.doubt import doubted
 from pipelines.offers.doubt import pool as pool_of
-from pipelines.offers.eligibility import DEFAULT, Refusal, Setting, refusals
+from pipelines.offers.eligibility import BITS, DEFAULT, Codes, Refusal, Setting, refusals
 from pipelines.offers.explore import NO_SEED, draws
 from pipelines.offers.facts import NOTHING, Facts
 from pipelines.offers.pool import Part, Pool, joined
@@ -42,7 +42,7 @@ from pipelines.offers.question import (
     probable,
 )
 from pipelines.offers.seen import Seen, fresh
-from pipelines.offers.slate import Drawn, Room, fill
+from pipelines.offers.slate import Room, Slots, fill
 from pipelines.offers.view import NO_MODEL, Reads
 from pipelines.offers.worth import NO_OFFER, Options, options
 from pipelines.packed import NOBODY, REASONS, Ranked
@@ -105,7 +105,7 @@ def chances(
     policy: PolicySettings = DEFAULT,
     seed: str = NO_SEED,
     live: Ranked | None = None,
-) -> tuple[Pool, list[Drawn]]:
+) -> tuple[Pool, Slots]:
     """With which probabilities the slots would be filled, where the slots before were filled as `given`.
 
     Args:
@@ -139,7 +139,7 @@ class _Decision:
         self.setting = Setting(ask.placement, ask.store_id, recognised, excluded, now, facts, policy)
         self.wanted = None if ask.candidates is None else view.shop.positions(list(ask.candidates))
         self.focus = self.known.focus(ask.categories) if ask.categories else None
-        self.seen = Seen(view.shop.size)
+        self.seen = Seen()
         self.told: Seen | None = None  # the same, and what was only told of: that takes no place
         self.room = Room(ask.count, policy.maker_cap)  # for what the placement is for and loses no money
         self.any_room = Room(ask.count, policy.maker_cap)
@@ -181,14 +181,12 @@ class _Decision:
         """Place what was read."""
         pool = self.pool()
         slots = fill(pool.goods, self.ask.count, self.policy, self.chance)
-        shown = np.array([slot.at for slot in slots], np.int64)
+        shown = np.array(slots.at, np.int64)
         levels, places = pool.levels[shown].tolist(), pool.places[shown]
         items = self._chosen(slots, levels, pool.within(shown, levels), places)
         fallback = self._fallback(levels, places.tolist())
         refused = self._named()
-        return Slate(
-            items, fallback, tuple(self.looked), pool, tuple(slots), self.facts, self.policy, self.seed, refused
-        )
+        return Slate(items, fallback, tuple(self.looked), pool, slots, self.facts, self.policy, self.seed, refused)
 
     def _levels(self, live: Ranked | None) -> Iterator[tuple[str, Ranked]]:
         view, ask = self.view, self.ask
@@ -234,7 +232,7 @@ class _Decision:
                             weighed[-1].take(theirs), theirs)  # fmt: skip
         anonymous = joined([nobody], {})
         shown = fill(anonymous.goods, ask.count, policy, np.ones((ask.count, 2)))  # 1 draws nothing
-        best, over = doubted(people, weighed, policy.harm, anonymous.places[[slot.at for slot in shown]])
+        best, over = doubted(people, weighed, policy.harm, anonymous.places[shown.at])
         self.parts.append(self._part(level, places, over.scores, over.reasons, best, np.arange(len(places))))
         self.shared = set(places[over.own].tolist())
         return self._full(OWN)
@@ -257,15 +255,9 @@ class _Decision:
         if not len(places):
             return places, keep
         codes = refusals(self.view, places, self.setting)
-        seen.add(places)
         if self.explain and level not in (ASSORTMENT, NEWCOMERS):  # to name all that a shop has explains nothing
             _note(self.refused, places, codes)
-        if not codes:
-            return places, keep
-        first, *others = codes.values()
-        for hit in others:
-            first = first | hit
-        allowed = np.flatnonzero(~first)
+        allowed = np.flatnonzero(codes == 0)
         return places.take(allowed), keep.take(allowed)
 
     def _weighed(self, level: str, ranked: Ranked, places: npt.NDArray[np.int32], keep: npt.NDArray[np.int64]) -> Part:
@@ -300,11 +292,10 @@ class _Decision:
     def _full(self, level: str) -> bool:
         """Whether what was read so far fills the slate; as far as best-sellers go, with what the placement is for."""
         for part in self.parts[self.placed :]:
-            makers = part.traits[:, 0]
-            self.room.take(makers[part.first & (part.value >= 0)])
+            self.room.take(part.traits, part.first & (part.value >= 0))
             if not self.room.left:
                 return True
-            self.any_room.take(makers)
+            self.any_room.take(part.traits, np.ones(len(part.places), bool))
         self.placed = len(self.parts)
         if level == OWN or level in BEST_SELLERS[:-1] or (level in BEST_SELLERS and self.focus is not None):
             return False
@@ -315,18 +306,19 @@ class _Decision:
         return self._weighed(ASSORTMENT, _plain(none, Reason.IN_ASSORTMENT), none, np.zeros(0, np.int64))
 
     def _chosen(
-        self, slots: Sequence[Drawn], levels: Sequence[int], within: Sequence[int], places: npt.NDArray[np.int32]
+        self, slots: Slots, levels: Sequence[int], within: Sequence[int], places: npt.NDArray[np.int32]
     ) -> tuple[Chosen, ...]:
         """What got the slots: where it stood in the part of its level, and in the shop."""
         shop, chosen = self.view.shop, []
         prices = shop.prices[places].tolist()
-        for slot, level, at, place, price in zip(slots, levels, within, places.tolist(), prices, strict=True):
+        each = zip(slots.propensity, levels, within, places.tolist(), prices, strict=True)
+        for propensity, level, at, place, price in each:
             part = self.parts[level]
             score = part.options.worth.item(at)
             if score != score:
                 score = part.scores.item(at)
             offered = _terms(shop.offers, price, part.options.row.item(at))
-            chosen.append(Chosen(place, score, REASONS[part.reasons.item(at)], offered, slot.propensity))
+            chosen.append(Chosen(place, score, REASONS[part.reasons.item(at)], offered, propensity))
         return tuple(chosen)
 
     def _named(self) -> dict[str, list[Refusal]]:
@@ -376,9 +368,7 @@ def _plain(items: npt.NDArray[np.int32], reason: Reason) -> Ranked:
     return Ranked(items, np.zeros(len(items), np.float32), np.full(len(items), REASONS.index(reason), np.uint8))
 
 
-def _note(
-    refused: dict[int, list[Refusal]], places: npt.NDArray[np.int32], codes: dict[Refusal, npt.NDArray[np.bool_]]
-) -> None:
-    for code, hit in codes.items():
-        for place in places[hit]:
-            refused.setdefault(int(place), []).append(code)
+def _note(refused: dict[int, list[Refusal]], places: npt.NDArray[np.int32], codes: Codes) -> None:
+    for code, bit in BITS.items():
+        for place in places[codes & bit != 0].tolist():
+            refused.setdefault(place, []).append(code)

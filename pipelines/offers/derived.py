@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from features.live import micros
 from pipelines.offers.margin import keeps_margin
+from pipelines.offers.value.odds import cut_of
 from pipelines.offers.view import ShopReads
 from pipelines.shop_offers import UNKNOWN_PRICE, ShopOffers
 
@@ -42,6 +43,7 @@ class Derived:
         traits: codes of every item's maker, brand, category and category's path as far as each of its levels
             (`slate.Goods`); int32, shape (items, 6). What is read of an item lies together, as its candidates lie
             scattered.
+        depths, cuts: of every offer the discount and what it is in odds (`odds.cut_of`), at the end of none.
     """
 
     def __init__(self, shop: ShopReads) -> None:
@@ -54,6 +56,8 @@ class Derived:
         self._offers = ref(shop.offers)
         self._turn: tuple[datetime | None, int, tuple[int, int, int]] = (None, 0, (0, 0, 0))
         self._keeping: dict[float, Kept] = {}
+        self.depths = np.append(shop.offers.depths, 0.0)
+        self.cuts = cut_of(self.depths)
         self._impulse: dict[float, float] = {}
         self._focus: dict[tuple[str, ...], npt.NDArray[np.bool_]] = {}
         order = np.argsort(shop.makers, kind="stable").astype(np.int32)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from configs.policy import PolicySettings
 from features.live import micros
+from pipelines.compiled import BOOL, BYTE, INT32, array, compiled
 from pipelines.offers.derived import BELOW_MARGIN, derived
 from pipelines.offers.facts import NOTHING, Facts
 from pipelines.offers.view import Reads
@@ -26,6 +27,7 @@ PRIVATE: Placement = "phone"
 
 
 _Places = npt.NDArray[np.int32]
+Codes = npt.NDArray[np.uint16]
 DEFAULT = PolicySettings()
 
 
@@ -46,6 +48,26 @@ class Refusal(StrEnum):
     JUST_BOUGHT = "just_bought"  # the shopper has it, and no usual time tells when they need it again
     NOT_DUE = "not_due"  # the shopper has it and will not need it yet, or never again
     SHOWN_OFTEN = "shown_often"  # the shopper was shown it as often as the caps allow
+
+
+# In what `refusals` tells of an item each code that may refuse it here is a bit, in the order in which they are named.
+_CATEGORY_EXCLUDED, _EXCLUDED, _BLOCKED, _STORE_EXCLUDED, _AGE_RESTRICTED, _SENSITIVE = 1, 2, 4, 8, 16, 32
+_BELOW_MARGIN, _JUST_BOUGHT, _NOT_DUE, _SHOWN_OFTEN, _OUT_OF_STOCK = 64, 128, 256, 512, 1024
+BITS = {
+    Refusal.CATEGORY_EXCLUDED: _CATEGORY_EXCLUDED,
+    Refusal.EXCLUDED: _EXCLUDED,
+    Refusal.BLOCKED: _BLOCKED,
+    Refusal.STORE_EXCLUDED: _STORE_EXCLUDED,
+    Refusal.AGE_RESTRICTED: _AGE_RESTRICTED,
+    Refusal.SENSITIVE: _SENSITIVE,
+    Refusal.BELOW_MARGIN: _BELOW_MARGIN,
+    Refusal.JUST_BOUGHT: _JUST_BOUGHT,
+    Refusal.NOT_DUE: _NOT_DUE,
+    Refusal.SHOWN_OFTEN: _SHOWN_OFTEN,
+    Refusal.OUT_OF_STOCK: _OUT_OF_STOCK,
+}
+_STANDING = np.array([NEVER, AGE_RESTRICTED, SENSITIVE, BELOW_MARGIN], np.uint8)
+_NONE, _NO_STOCK = np.zeros(0, np.int32), np.zeros(0, np.bool_)
 
 
 @dataclass(frozen=True)
@@ -86,56 +108,117 @@ class Setting:
         return _places(self.facts.blocked_items), _places(self.facts.blocked_makers)
 
 
-def refusals(view: Reads, places: _Places, setting: Setting) -> dict[Refusal, npt.NDArray[np.bool_]]:
-    """For each code, which of `places` (positions, none negative) it refuses; codes that refuse none may be missing."""
-    shop, facts = view.shop, setting.facts
-    standing = derived(shop).keeping(setting.policy.margin_floor).standing[places]
-    any_of = int(np.bitwise_or.reduce(standing))
-    found = {}
-    if any_of & NEVER:
-        found[Refusal.CATEGORY_EXCLUDED] = (standing & NEVER) != 0
-    if len(setting.excluded):
-        found[Refusal.EXCLUDED] = _among(places, setting.excluded)
-    if facts.blocked_items or facts.blocked_makers:
-        items, makers = setting._blocked
-        found[Refusal.BLOCKED] = _among(places, items) | _among(shop.makers[places], makers)
-    unwanted = shop.excluded(setting.store_id)
-    if unwanted is not None:
-        brands, categories = unwanted
-        found[Refusal.STORE_EXCLUDED] = _among(shop.brands[places], brands) | _among(
-            shop.categories[places], categories
-        )
-    if any_of & AGE_RESTRICTED and setting.placement != PRIVATE:
-        found[Refusal.AGE_RESTRICTED] = (standing & AGE_RESTRICTED) != 0
-    if any_of & SENSITIVE and setting.recognised:
-        found[Refusal.SENSITIVE] = (standing & SENSITIVE) != 0
-    if any_of & BELOW_MARGIN:
-        found[Refusal.BELOW_MARGIN] = (standing & BELOW_MARGIN) != 0
-    if facts.held:
-        held, lasts = setting._held
-        at, has = _found(places, held)
-        due = has & lasts[at] if len(lasts) else has
-        found[Refusal.JUST_BOUGHT], found[Refusal.NOT_DUE] = has & ~due, due
-    if facts.shown:
-        found[Refusal.SHOWN_OFTEN] = _among(places, setting._shown)
-    stocked = shop.stocked(setting.store_id)
-    if stocked is not None:
-        found[Refusal.OUT_OF_STOCK] = ~stocked[places]
+def refusals(view: Reads, places: _Places, setting: Setting) -> Codes:
+    """What refuses each of `places` (positions, none negative): a bit for each code, 0: it may be shown."""
+    shop = view.shop
+    known = derived(shop)
+    brands, categories = shop.excluded(setting.store_id) or (_NONE, _NONE)
+    stocked, (held, lasts) = shop.stocked(setting.store_id), setting._held
+    return _refused(
+        places,
+        known.keeping(setting.policy.margin_floor).standing,
+        _STANDING,
+        known.traits,
+        setting.excluded,
+        *setting._blocked,
+        brands,
+        categories,
+        setting.placement == PRIVATE,
+        setting.recognised,
+        held,
+        lasts,
+        setting._shown,
+        stocked is not None,
+        _NO_STOCK if stocked is None else stocked,
+    )
+
+
+@compiled()
+def _found(value: int, known: npt.NDArray[np.int32]) -> int:
+    """Where a value stands among the sorted `known`; -1: it does not."""
+    low, high = 0, len(known)
+    while low < high:
+        middle = (low + high) // 2
+        if known[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < len(known) and known[low] == value else -1
+
+
+@compiled()
+def _among(value: int, known: npt.NDArray[np.int32]) -> bool:
+    """Whether a value is among the sorted `known`."""
+    return _found(value, known) >= 0
+
+
+@compiled(
+    array(INT32), array(BYTE), array(BYTE), array(INT32, 2), array(INT32), array(INT32), array(INT32), array(INT32),
+    array(INT32), BOOL, BOOL, array(INT32), array(BOOL), array(INT32), BOOL, array(BOOL),
+)  # fmt: skip
+def _refused(
+    places: _Places,
+    standing: npt.NDArray[np.uint8],
+    bits: npt.NDArray[np.uint8],
+    traits: npt.NDArray[np.int32],
+    excluded: _Places,
+    blocked_items: _Places,
+    blocked_makers: npt.NDArray[np.int32],
+    brands: npt.NDArray[np.int32],
+    categories: npt.NDArray[np.int32],
+    private: bool,
+    recognised: bool,
+    held: _Places,
+    lasts: npt.NDArray[np.bool_],
+    shown: _Places,
+    counted: bool,
+    stocked: npt.NDArray[np.bool_],
+) -> Codes:
+    """The rules. What is looked up in (`excluded` to `categories`, `held`, `shown`) is sorted.
+
+    Args:
+        places: the candidates.
+        standing, traits: of every item (`Derived`).
+        bits: those of `standing` (_STANDING).
+        excluded: items that the request excludes.
+        blocked_items, blocked_makers: what the trust part keeps from being shown.
+        brands, categories: what the store does not want shown.
+        private: only its owner sees the slate.
+        recognised: somebody was.
+        held, lasts: items that the shopper has, and of each whether the supply lasts.
+        shown: items that the shopper was shown as often as the caps allow.
+        counted: whether there is a stock table.
+        stocked: of every item whether it is in stock.
+    """
+    never, adults_only, delicate, too_cheap = bits[0], bits[1], bits[2], bits[3]
+    found = np.zeros(len(places), np.uint16)
+    for number, place in enumerate(places):
+        flags, codes = standing[place], 0
+        maker, brand, category = traits[place, 0], traits[place, 1], traits[place, 2]
+        if counted and not stocked[place]:
+            codes |= _OUT_OF_STOCK
+        if _among(place, excluded):
+            codes |= _EXCLUDED
+        if _among(place, blocked_items) or _among(maker, blocked_makers):
+            codes |= _BLOCKED
+        if flags & never:
+            codes |= _CATEGORY_EXCLUDED
+        if _among(brand, brands) or _among(category, categories):
+            codes |= _STORE_EXCLUDED
+        if flags & adults_only and not private:
+            codes |= _AGE_RESTRICTED
+        if flags & delicate and recognised:
+            codes |= _SENSITIVE
+        if flags & too_cheap:
+            codes |= _BELOW_MARGIN
+        has = _found(place, held)
+        if has >= 0:
+            codes |= _NOT_DUE if lasts[has] else _JUST_BOUGHT
+        if _among(place, shown):
+            codes |= _SHOWN_OFTEN
+        found[number] = codes
     return found
 
 
 def _places(found: Iterable[int]) -> _Places:
     return np.array(sorted(found), np.int32)
-
-
-def _among(values: npt.NDArray[np.int32], known: _Places) -> npt.NDArray[np.bool_]:
-    """Which values are among the sorted `known`."""
-    return _found(values, known)[1]
-
-
-def _found(values: npt.NDArray[np.int32], known: _Places) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Where values stand among the sorted `known`, and which do."""
-    if not len(known):
-        return np.zeros(len(values), np.int64), np.zeros(len(values), np.bool_)
-    at = np.minimum(known.searchsorted(values), len(known) - 1)
-    return at, np.asarray(known[at] == values, np.bool_)

@@ -14,21 +14,13 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-Ranks = TypeVar("Ranks", float, npt.NDArray[np.float64])
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BYTES = 16
 _WHOLE, _SPARE = np.dtype("<u8"), np.uint64(11)
-EVEN = 0.2
-"""The part of the draws, of exploration as of a new maker's items, in which each is alike."""
-REACH = 2
-"""How far leaning draws reach behind the best, in lengths of the slate."""
-SHARED = 0.5
-"""The part of the leaning draws, at most, that are new makers' by right: of what is new least is known."""
 NO_SEED = "0" * 2 * _BYTES
 """For a decision of which nobody wants other draws another time."""
 
@@ -53,17 +45,3 @@ def draws(seed: str, slots: int) -> npt.NDArray[np.float64]:
     raw = hashlib.shake_128(bytes.fromhex(seed)).digest(16 * slots)
     whole = np.frombuffer(raw, _WHOLE).reshape(slots, 2) >> _SPARE  # 53 bits, as many as a float holds
     return whole.astype(np.float64) * 2.0**-53
-
-
-def leaning(rank: Ranks, others: int, reach: int) -> Ranks:
-    """The probability of a leaning draw to take the one of this rank, from 0, of `others`; they sum to one.
-
-    It falls as the square of the rank does once that is beyond `reach`.
-    """
-    return reach * (others + reach) / others / ((rank + reach) * (rank + reach + 1.0))
-
-
-def leans_to(uniform: float, others: int, reach: int) -> int:
-    """The rank that a leaning draw takes, given a uniform number of [0, 1): the inverse of the sum of `leaning`."""
-    beyond = 1.0 - uniform * others / (others + reach)
-    return min(int(reach / beyond) - reach, others - 1)

@@ -21,7 +21,7 @@ from pipelines.offers.decide import BEST_SELLERS, OWN, Ask, Slate, decide
 from pipelines.offers.derived import derived
 from pipelines.offers.facts import Facts
 from pipelines.offers.pool import Pool
-from pipelines.offers.slate import Goods
+from pipelines.offers.slate import NO_SLOTS, Goods
 from pipelines.offers.view import View
 from pipelines.packed import Ranked
 
@@ -31,7 +31,7 @@ _NONE = np.zeros(0, np.int32)
 _NO_POOL = Pool(
     _NONE,
     np.zeros(0, np.int64),
-    Goods(np.zeros(0, np.int64), *(np.zeros(0),) * 3, *(_NONE,) * 3, np.zeros((3, 0), np.int32)),
+    Goods(np.zeros(0, np.int64), *(np.zeros(0),) * 3, np.zeros((0, 6), np.int32)),
     (),
     np.zeros(0, np.int64),
 )
@@ -111,4 +111,4 @@ class Memory:
 def _small(slate: Slate) -> Slate:
     """Without what takes up memory: all that could be shown, and all that a store has where it was looked through."""
     lists = tuple(looked for looked in slate.looked if looked.level == OWN or looked.level in BEST_SELLERS)
-    return replace(slate, pool=_NO_POOL, slots=(), looked=lists)
+    return replace(slate, pool=_NO_POOL, slots=NO_SLOTS, looked=lists)

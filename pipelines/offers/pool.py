@@ -10,8 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.compiled import BOOL, FLOAT, INT, array, compiled
+from pipelines.offers.filling import MAKER
 from pipelines.offers.slate import Goods, Right
 from pipelines.offers.worth import Options
+
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -103,25 +107,36 @@ def joined(parts: Sequence[Part], shares: Mapping[int, float]) -> Pool:
         for columns in zip(*(_columns(part) for part in parts), strict=True)
     )
     levels = np.arange(len(parts)).repeat([len(part.places) for part in parts])
-    # What loses money last; the placement's own goods before others; level by level; what is of known worth first.
-    group = (((value < 0) * 2 + ~first) * (len(parts) + 1) + levels) * 2 + ~told
+    group = _groups(value, told, first, levels, len(parts))
     order = np.lexsort((-value, group))  # stable: what is alike stays in the order of its list
-    makers, brands, categories, *paths = traits.take(order, axis=0).T
-    goods = Goods(
-        group[order], value[order], chance[order], earned[order], makers, brands, categories, np.array(paths),
-        _rights(makers, shares),
-    )  # fmt: skip
-    return Pool(places[order], levels[order], goods, tuple(parts), order)
+    traits = traits.take(order, axis=0)
+    rights = _rights(traits, shares)
+    goods = Goods(group.take(order), value.take(order), chance.take(order), earned.take(order), traits, rights)
+    return Pool(places.take(order), levels.take(order), goods, tuple(parts), order)
 
 
 def _columns(part: Part) -> tuple[npt.NDArray[Any], ...]:
     return part.places, part.traits, part.value, part.told, part.first, part.options.chance, part.options.earned
 
 
-def _rights(makers: npt.NDArray[np.int32], shares: Mapping[int, float]) -> tuple[Right, ...]:
+@compiled(array(FLOAT), array(BOOL), array(BOOL), array(INT), INT)
+def _groups(
+    value: npt.NDArray[np.float64], told: Mask, first: Mask, levels: npt.NDArray[np.int64], parts: int
+) -> npt.NDArray[np.int64]:
+    """Which candidates go before others, whatever these are worth; arguments as of `Part`, of all parts."""
+    group = np.empty(len(value), np.int64)
+    for one in range(len(value)):
+        # What loses money last; the placement's own goods before others; level by level; what is of known worth first.
+        loses, beside, guessed = value[one] < 0.0, not first[one], not told[one]
+        group[one] = ((2 * loses + beside) * parts + levels[one]) * 2 + guessed
+    return group
+
+
+def _rights(traits: npt.NDArray[np.int32], shares: Mapping[int, float]) -> tuple[Right, ...]:
     """What new makers have a right to, by code."""
     if not shares:
         return ()
+    makers = traits[:, MAKER]
     codes = np.array(sorted(shares), np.int32)
     theirs = np.flatnonzero(codes[np.minimum(codes.searchsorted(makers), len(codes) - 1)] == makers)
     items: dict[int, list[int]] = {}

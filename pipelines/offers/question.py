@@ -12,7 +12,7 @@ from models.reasons import Reason
 from pipelines.offers.eligibility import Placement, Refusal
 from pipelines.offers.facts import Facts
 from pipelines.offers.pool import Pool
-from pipelines.offers.slate import Drawn
+from pipelines.offers.slate import Slots
 from pipelines.packed import Ranked
 from pipelines.shop_offers import Offer
 
@@ -112,7 +112,7 @@ class Slate:
     fallback: str | None
     looked: tuple[Looked, ...]
     pool: Pool
-    slots: tuple[Drawn, ...]
+    slots: Slots
     facts: Facts
     policy: PolicySettings
     seed: str

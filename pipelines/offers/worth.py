@@ -15,10 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.policy import PolicySettings
+from pipelines.compiled import BOOL, FLOAT, INT, INT32, array, compiled, written
 from pipelines.offers.derived import derived
+from pipelines.offers.running import running
 from pipelines.offers.value.odds import weigh
 from pipelines.offers.view import ShopReads
+from pipelines.packed import ODDS
 
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 NO_OFFER = -1
 
 
@@ -35,16 +41,16 @@ class Options:
         at, rows, worths: every other option: the candidate, the offer, its worth.
     """
 
-    worth: npt.NDArray[np.float64]
-    row: npt.NDArray[np.int64]
-    chance: npt.NDArray[np.float64]
-    earned: npt.NDArray[np.float64]
-    plain: npt.NDArray[np.float64]
-    at: npt.NDArray[np.int64]
-    rows: npt.NDArray[np.int64]
-    worths: npt.NDArray[np.float64]
+    worth: Floats
+    row: Ints
+    chance: Floats
+    earned: Floats
+    plain: Floats
+    at: Ints
+    rows: Ints
+    worths: Floats
 
-    def take(self, rows: npt.NDArray[np.int64]) -> Options:
+    def take(self, rows: Ints) -> Options:
         """Some of the candidates, without their other options."""
         none = np.zeros(0, np.int64)
         return Options(
@@ -75,56 +81,79 @@ def options(
         shadow: by campaign the price of a unit of its money; inf: all is spent; a campaign that is not there: 0.
         policy: the settings.
     """
-    known, offers = derived(shop), shop.offers
-    at, rows = offers.running(places, now, store_id)
-    scarce: npt.NDArray[np.float64] | None = None
-    if len(rows):
-        allowed = known.keeping(policy.margin_floor).offers[rows]
-        if shadow:
-            scarce = offers.by_campaign(shadow)[offers.campaign_codes[rows]]
-            allowed &= scarce < np.inf
-        if not allowed.all():
-            at, rows = at[allowed], rows[allowed]
-            scarce = None if scarce is None else scarce[allowed]
-    every, discount = len(places), offers.depths[rows]
-    if odds is None:
-        chance = earned = worth = np.full(every + len(rows), np.nan)
-    else:
-        both = np.concatenate([np.arange(every), at])  # without an offer and with each: weighed at once
-        told = odds.T.astype(np.float64, order="C").take(both, axis=1)
-        price, cost = known.money.take(places.take(both), axis=0).T
-        worth, given, chance, earned = weigh(told, price, cost, np.concatenate([np.zeros(every), discount]))
-        if scarce is not None:
-            worth[every:] -= scarce * given[every:]
-            earned[every:] -= scarce * given[every:]
-    plain, worths = worth[:every], worth[every:]
-    row, best = np.full(every, NO_OFFER, np.int64), np.arange(every)
-    if not len(rows):
-        return Options(plain, row, chance, earned, plain, at, rows, worths)
-    first = _first_best(at, worths, discount)
-    of, most = at[first], worths[first]
-    usual = plain[of]
-    better = (most > usual) | ((discount[first] == 0) & (most >= usual)) | (most != most)
-    row[of[better]], best[of[better]] = rows[first[better]], every + first[better]
-    return Options(worth[best], row, chance[best], earned[best], plain, at, rows, worths)
+    known, offers, many = derived(shop), shop.offers, len(places)
+    at, rows = running(offers, places, now, store_id)
+    keeps, prices = known.keeping(policy.margin_floor).offers, offers.by_campaign(shadow)
+    at, rows, price = _choices(many, at, rows, keeps, offers.campaign_codes, prices)
+    depth, cut = known.depths.take(rows), known.cuts.take(rows)  # NO_OFFER is the last
+    told = np.full((many, ODDS), np.nan) if odds is None else odds.astype(np.float64, order="C")
+    worth, given, chance, earned = weigh(told, known.money.take(places, axis=0), at, depth, cut)
+    best = _best(many, at, worth, earned, given, depth, price)
+    return Options(
+        worth.take(best), rows.take(best), chance.take(best), earned.take(best),
+        worth[:many], at[many:], rows[many:], worth[many:],
+    )  # fmt: skip
 
 
-def _first_best(
-    at: npt.NDArray[np.int64], worths: npt.NDArray[np.float64], discount: npt.NDArray[np.float64]
-) -> npt.NDArray[np.int64]:
-    """Where each candidate's best option stands; of equals the smallest discount, then as they lie, as where unknown.
+@compiled(INT, array(INT), array(INT), array(BOOL), array(INT32), array(FLOAT))
+def _choices(
+    many: int, at: Ints, rows: Ints, keeps: Mask, campaigns: npt.NDArray[np.int32], prices: Floats
+) -> tuple[Ints, Ints, Floats]:
+    """Each of so many candidates without an offer, then with each of its running offers that it may have.
 
     Args:
-        at: the candidate of each option, ascending, at least one.
-        worths, discount: of each option.
+        many: how many candidates there are.
+        at, rows: running offers: the candidate, the row.
+        keeps: of each row whether it keeps the margin floor.
+        campaigns: of each row.
+        prices: by campaign, of a unit of its money; inf: all is spent. At the end of no campaign.
+
+    Returns:
+        Of each choice the candidate, the row, and the price of its money.
     """
-    ahead = np.empty(len(at), bool)
-    ahead[0] = True
-    np.not_equal(at[1:], at[:-1], out=ahead[1:])
-    starts, known = np.flatnonzero(ahead), worths == worths
-    if known.all():
-        best = np.flatnonzero(worths == np.maximum.reduceat(worths, starts)[ahead.cumsum() - 1])
-        if len(best) == len(starts):  # nowhere two alike: the order of the rest does not matter
-            return best
-    found: npt.NDArray[np.int64] = np.lexsort((np.where(known, discount, 0.0), -worths, at))[starts]
-    return found
+    most = many + len(at)
+    whose, which, price = np.empty(most, np.int64), np.empty(most, np.int64), np.zeros(most)
+    for candidate in range(many):
+        whose[candidate], which[candidate] = candidate, NO_OFFER
+    found = many
+    for option, row in enumerate(rows):
+        cost = prices[campaigns[row]]
+        if keeps[row] and cost < np.inf:
+            whose[found], which[found], price[found] = at[option], row, cost
+            found += 1
+    return whose[:found], which[:found], price[:found]
+
+
+@compiled()
+def _better(worth: float, depth: float, other: float, others_depth: float) -> bool:
+    """Whether an offer is better than one before it; of equals the smallest discount, what is not known last."""
+    if worth == other:
+        return depth < others_depth
+    return worth > other or (worth == worth and other != other)
+
+
+@compiled(INT, array(INT), written(FLOAT), written(FLOAT), array(FLOAT), array(FLOAT), array(FLOAT))
+def _best(many: int, at: Ints, worth: Floats, earned: Floats, given: Floats, depth: Floats, price: Floats) -> Ints:
+    """Subtract what a campaign's money costs from `worth` and `earned`; return the best choice of each candidate.
+
+    Args:
+        many: so many choices are without an offer, one of each candidate; the others lie by candidate.
+        at: of each choice the candidate.
+        worth, earned, given, depth: of each choice; `given` is the money that its discount gives away.
+        price: of each choice, of a unit of that money.
+    """
+    best = np.arange(many)
+    option = many
+    while option < len(at):
+        whose, first = at[option], option
+        while option < len(at) and at[option] == whose:
+            worth[option] -= price[option] * given[option]
+            earned[option] -= price[option] * given[option]
+            if _better(worth[option], depth[option], worth[first], depth[first]):
+                first = option
+            option += 1
+        told, usual = worth[first], worth[whose]
+        # An offer without a discount only tells, and may; where nobody can say what is worth more, there is an offer.
+        if told > usual or (depth[first] == 0.0 and told >= usual) or told != told:
+            best[whose] = first
+    return best

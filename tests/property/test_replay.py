@@ -16,8 +16,8 @@ from configs.clock import FixedClock
 from configs.policy import PolicySettings
 from features.live import micros
 from pipelines.offers.decide import Ask, decide
-from pipelines.offers.explore import EVEN
 from pipelines.offers.facts import Facts
+from pipelines.offers.filling import EVEN
 from pipelines.offers.log.decision_log import DecisionLog
 from pipelines.offers.log.record import Asked
 from pipelines.offers.log.replay import find_record, replay

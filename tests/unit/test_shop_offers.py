@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.offers.running import running
 from pipelines.shop_offers import UNKNOWN_PRICE, ShopOffers, discounted, pack_offers
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -37,7 +38,7 @@ rows = st.lists(
 def test_what_runs_is_found_for_many_items_as_for_each(rows: list[dict[str, Any]], store: str | None,
                                                        prices: list[int], asked: list[int]) -> None:  # fmt: skip
     offers = ShopOffers(*pack_offers(rows, np.array(prices)))
-    at, found = offers.running(np.array(asked[:4], np.int32), NOW, store)
+    at, found = running(offers, np.array(asked[:4], np.int32), NOW, store)
     expected = []
     for index, item in enumerate(asked[:4]):
         for number, row in enumerate(rows):

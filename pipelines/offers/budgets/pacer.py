@@ -33,6 +33,7 @@ from pipelines.offers.budgets.pacing import (
     used,
 )
 from pipelines.offers.decide import Looked, Slate
+from pipelines.offers.running import running
 from pipelines.offers.value.odds import chance
 from pipelines.offers.view import ShopReads
 from state import budgets
@@ -207,8 +208,7 @@ def spent_offers(shop: ShopReads, slate: Slate, store_id: str | None, now: datet
         return []
     places = np.array([chosen.place for chosen in slate.items], np.int32)
     found = []
-    running, rows = shop.offers.running(places, now, store_id)
-    for at, row in zip(running, rows, strict=True):
+    for at, row in zip(*running(shop.offers, places, now, store_id), strict=True):
         offer = shop.offers.offer(int(row))
         if offer.campaign_id in spent:
             found.append((int(places[at]), offer.offer_id))

@@ -126,7 +126,7 @@ def _slots(slate: Slate, names: dict[int, str]) -> list[dict[str, Any]]:
             "item_id": names.get(int(places[slot.at])),
             "best": names.get(int(places[slot.best])),
             "could": int(np.count_nonzero(slot.open)),
-            "propensities": slot.propensities(slate.pool.goods).tolist(),
+            "propensities": slot.propensities().tolist(),
         }
         for rank, slot in enumerate(slate.slots, start=1)
     ]

@@ -90,12 +90,12 @@ def slots(
     for rank, slot in enumerate(logged, start=1):
         could = np.flatnonzero(slot.open)
         there = where[could]
-        target = judged[rank - 1].propensities(other.goods) if rank <= len(judged) else np.zeros(len(other.places))
+        target = judged[rank - 1].propensities() if rank <= len(judged) else np.zeros(len(other.places))
         found.append(
             LoggedSlot(
                 rank,
                 pool.places[could],
-                slot.propensities(pool.goods)[could],
+                slot.propensities()[could],
                 int(np.searchsorted(could, slot.at)),
                 pool.options.worth[could],
                 np.append(target, 0.0)[there],

@@ -8,18 +8,34 @@ the share of the profit of added sales that other sales of the shop do not lose,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit
 
+from pipelines.compiled import FLOAT, INT, array, compiled
 from pipelines.packed import ODDS
 
+Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 _DEEPEST = 0.95
 UNSHOWN, SHOWN, SLOPE, KEEPS, LIFT = range(ODDS)
+
+
+class Weight(NamedTuple):
+    """What showing is expected to bring, arrays of one shape; money in minor units.
+
+    Attributes:
+        worth: as `gain`. given: as `spend`.
+        chance: of a purchase where it is shown at its discount.
+        earned: the profit of that purchase, times its chance: what it takes from other sales is not taken off.
+    """
+
+    worth: Floats
+    given: Floats
+    chance: Floats
+    earned: Floats
 
 
 def gain(
@@ -45,76 +61,67 @@ def gain(
     Returns:
         Shape (n,), or (n, m). NaN where odds, price or cost are not known.
     """
-    depth = _fraction(discount)
-    return weigh(_columns(odds, depth), _known(price, depth), _known(cost, depth), depth).worth
+    return _each(odds, price, cost, discount).worth
 
 
 def spend(odds: npt.NDArray[np.floating], price: npt.ArrayLike, discount: npt.ArrayLike | None) -> Floats:
     """Expected money that the discount gives away, p1 · price · discount; arguments and shapes as `gain`."""
-    depth = _fraction(discount)
-    return weigh(_columns(odds, depth), _known(price, depth), np.zeros(()), depth).given
+    return _each(odds, price, 0, discount).given
 
 
 def chance(odds: npt.NDArray[np.floating], discount: npt.ArrayLike | None = None) -> Floats:
     """Probability that an item is bought on a visit where it is shown and looked at; never falls with the discount."""
-    depth = _fraction(discount)
-    columns = _columns(odds, depth)
-    return np.asarray(_bought(columns, _cut(depth)), np.float64)
+    return _each(odds, 0, 0, discount).chance
 
 
-class Weight(NamedTuple):
-    """What showing is expected to bring, arrays of one shape; money in minor units.
-
-    Attributes:
-        worth: as `gain`. given: as `spend`.
-        chance: of a purchase where it is shown at its discount.
-        earned: the profit of that purchase, times its chance: what it takes from other sales is not taken off.
-    """
-
-    worth: Floats
-    given: Floats
-    chance: Floats
-    earned: Floats
-
-
-def weigh(columns: Sequence[Floats] | Floats, price: Floats, cost: Floats, discount: Floats) -> Weight:
-    """What is ready to be weighed.
-
-    Args:
-        columns: of the odds, each of one shape; shape (5, …).
-        price, cost: in minor units; NaN: not known.
-        discount: fractions below 1 of the price, 0: none.
-    """
-    cut = _cut(discount)
-    before, after = expit(columns[UNSHOWN]), _bought(columns, cut)
-    profit = price - cost
-    earned = np.asarray(after * (price * (1.0 - discount) - cost), np.float64)
-    others = (columns[KEEPS] - 1.0) * (after - before) + columns[LIFT] * cut
-    worth = np.asarray(earned - before * profit + others * profit, np.float64)
-    return Weight(worth, np.asarray(after * price * discount, np.float64), np.asarray(after, np.float64), earned)
-
-
-def _cut(discount: Floats) -> Floats:
+def cut_of(discount: npt.ArrayLike) -> Floats:
+    """-log(1 - discount), what odds are told in; discounts deeper than _DEEPEST count as that."""
     return np.asarray(-np.log1p(-np.minimum(discount, _DEEPEST)), np.float64)
 
 
-def _bought(columns: Sequence[Floats] | Floats, cut: Floats) -> Floats:
-    """p1."""
-    return np.asarray(expit(columns[SHOWN] + columns[SLOPE] * cut), np.float64)
+def _each(
+    odds: npt.NDArray[np.floating], price: npt.ArrayLike, cost: npt.ArrayLike, discount: npt.ArrayLike | None
+) -> Weight:
+    """What showing each item, or each of its options, is expected to bring, in the shape of `gain`."""
+    told, depth = np.ascontiguousarray(odds, np.float64), np.asarray(0.0 if discount is None else discount, np.float64)
+    shape = (len(told), *depth.shape[1:])
+    money = np.empty((len(told), 2))
+    for column, values in enumerate((price, cost)):
+        known = np.asarray(values, np.float64)
+        money[:, column] = np.where(known < 0, np.nan, known)
+    at = np.arange(len(told)).repeat(shape[1] if len(shape) > 1 else 1)
+    each, cut = (np.broadcast_to(values, shape).ravel() for values in (depth, cut_of(depth)))
+    return Weight(*(found.reshape(shape) for found in weigh(told, money, at, each, cut)))
 
 
-def _fraction(discount: npt.ArrayLike | None) -> Floats:
-    return np.asarray(0.0 if discount is None else discount, np.float64)
+@compiled()
+def _likely(log_odds: float) -> float:
+    """The probability of these log-odds."""
+    return 1.0 / (1.0 + math.exp(-log_odds))
 
 
-def _columns(odds: npt.NDArray[np.floating], depth: Floats) -> list[Floats]:
-    """With as many axes as `depth` has."""
-    told = np.asarray(odds, np.float64)
-    columns = [told[:, column] for column in range(ODDS)]
-    return [column[:, None] for column in columns] if depth.ndim == 2 else columns
+@compiled(array(FLOAT, 2), array(FLOAT, 2), array(INT), array(FLOAT), array(FLOAT))
+def weigh(
+    odds: Floats, money: Floats, at: Ints, discount: Floats, cut: Floats
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """What showing is expected to bring (`Weight`) by n options of some items; shapes (n,).
 
-
-def _known(values: npt.ArrayLike, depth: Floats) -> Floats:
-    array = np.asarray(values, np.float64)
-    found = np.where(array < 0, np.nan, array)
-    return found[:, None] if depth.ndim == 2 and found.ndim else found
+    Args:
+        odds: of the items, shape (items, 5).
+        money: their price and cost in minor units, shape (items, 2); NaN: not known.
+        at: the item of each option.
+        discount: of each, a fraction below 1 of the price; 0: none.
+        cut: `cut_of` these.
+    """
+    worth, given, chance, earned = np.empty(len(at)), np.empty(len(at)), np.empty(len(at)), np.empty(len(at))
+    for option in range(len(at)):
+        told, (price, cost) = odds[at[option]], money[at[option]]
+        before = _likely(told[UNSHOWN])
+        after = _likely(told[SHOWN] + told[SLOPE] * cut[option])
+        profit = price - cost
+        earned[option] = after * (price * (1.0 - discount[option]) - cost)
+        others = (told[KEEPS] - 1.0) * (after - before) + told[LIFT] * cut[option]
+        worth[option] = earned[option] - before * profit + others * profit
+        given[option] = after * price * discount[option]
+        chance[option] = after
+    return worth, given, chance, earned
