@@ -25,8 +25,10 @@ _USUAL, _ROUNDS, _ITERATIONS = np.array([0.5, 0.6]), 3, 150
 """How far categories and goods are expected to differ (deviations)."""
 
 
-def clicked(item: Ints, taken: Floats, category: Ints, categories: int) -> Floats:
-    """Log-odds of a click by item, as differences from the mean; all 0 where too little was looked at or taken.
+def clicked(item: Ints, taken: Floats, category: Ints, categories: int) -> tuple[Floats, Floats]:
+    """Log-odds of a click as differences from the mean, and the category's part of them, shape (items,) each.
+
+    All 0 where too little was looked at or taken.
 
     Args:
         item: what was looked at. taken: whether it was clicked or put into a cart (0, 1), of the same length.
@@ -34,7 +36,7 @@ def clicked(item: Ints, taken: Floats, category: Ints, categories: int) -> Float
     """
     items = len(category)
     if len(item) < _FEWEST or not 0 < taken.sum() < len(item):
-        return np.zeros(items)
+        return np.zeros(items), np.zeros(items)
     looks, clicks = np.bincount(item, minlength=items), np.bincount(item, taken, minlength=items)
     columns = np.stack([np.zeros(items, np.int64), 1 + category, 1 + categories + np.arange(items)], axis=1)
     shape = items, 1 + categories + items
@@ -57,4 +59,5 @@ def clicked(item: Ints, taken: Floats, category: Ints, categories: int) -> Float
         telling = turned @ (looks * chance * (1.0 - chance))  # every entry of the design is 1
         for number, some in enumerate(named):
             spread[number] = deviation(weights[some], telling[some], ridge[some], _USUAL[number])
-    return np.asarray(weights[1:][:categories][category] + weights[1 + categories :])
+    of_category = weights[1:][:categories][category]
+    return np.asarray(of_category + weights[1 + categories :]), np.asarray(of_category)

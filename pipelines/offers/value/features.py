@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.offers.value.attention import clicked
+from pipelines.offers.value import attention
 from pipelines.offers.value.data import DAY, ValueData
 from pipelines.offers.value.past import Past
 from pipelines.offers.value.shelves import Shelves
@@ -26,7 +26,7 @@ NAMES = (
     "interest", "dear", "thrift", "dear_to_the_thrifty", "on_offer_share", "display", "visits",
     "visit_days", "lines", "age_days", "taste_all", "redeem", "category_near", "loyalty",
     "taste_words", "taste_price", "prompted_item", "prompted_category", "shown_category", "looked_category", "clicked",
-    "place",
+    "place", "taste_item", "clicked_category", "goods_category",
 )  # fmt: skip
 SHOWN_NAMES = ("showings", "screens", "position", "entrance", "aisle", "checkout", "phone", "cut")
 _LONG, _RECENT, _SHOWINGS = 56, 14, 14
@@ -105,7 +105,8 @@ class Known:
         self._prompted = Past(prompted.shopper * goods + prompted.item, prompted.time)
         self._kinds_prompted = Past(prompted.shopper * self._kinds + data.category[prompted.item], prompted.time)
         looks = data.looks
-        self._clicks: tuple[int, Floats] = (-1, np.zeros(goods))
+        self._clicks: tuple[int, tuple[Floats, Floats]] = (-1, (np.zeros(goods), np.zeros(goods)))
+        self._alike = np.log(np.maximum(np.bincount(data.category, minlength=self._kinds), 1))
         self._kinds_looked = Past(looks.shopper * self._kinds + data.category[looks.item], looks.time)
         seen = data.interests
         words = data.tags.shape[1]
@@ -184,12 +185,12 @@ class Known:
         own = self._pair.count(shopper * self._goods + item, time)
         return np.asarray(own / (self._own.count(shopper * self._kinds + self.data.category[item], time) + 1.0))
 
-    def _clicked(self, moment: int) -> Floats:
+    def _clicked(self, moment: int) -> tuple[Floats, Floats]:
         """How readily goods were clicked before a moment; that of the last moment asked for is kept."""
         if self._clicks[0] != moment:
             looks = self.data.looks
             past = looks.take(np.flatnonzero(looks.time < moment))
-            found = clicked(past.item, past.extra["taken"], self.data.category, self._kinds)
+            found = attention.clicked(past.item, past.extra["taken"], self.data.category, self._kinds)
             self._clicks = moment, found
         return self._clicks[1]
 
@@ -231,6 +232,7 @@ class Known:
         own_price = (taste.price[kind] + taste.own[who, -1]) * dear
         again = taste.again * had / (had_kind + 1.0)
         share = base - total[number, kind]
+        clicked, clicked_kind = self._clicked(moment)
         columns = (
             np.log1p(had),
             np.log1p(self._pair.count(pair, time, since=time - 60 * DAY)),
@@ -266,8 +268,11 @@ class Known:
             np.log1p(self._kinds_prompted.count(own, time)),
             np.log1p(self._kinds_shown.count(own, time, since=long)),
             np.log1p(self._kinds_looked.count(own, time)),
-            self._clicked(moment)[item],
+            clicked[item],
             near,
+            taste.item[item],
+            clicked_kind[item],
+            self._alike[kind],
         )
         return np.stack(columns, axis=1).astype(np.float32)
 
