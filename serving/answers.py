@@ -21,12 +21,42 @@ from pipelines.offers.explore import seed_of
 from pipelines.offers.log.decision_log import DecisionLog
 from pipelines.offers.log.record import Asked
 from pipelines.offers.memory import Memory
+from pipelines.offers.steps import Result, Steps, finished
 from pipelines.offers.view import View
 from pipelines.shop_offers import UNKNOWN_PRICE
 from serving.live import Live
 from serving.metrics import RECOMMENDATIONS, SECONDS
 from serving.moment import Moment
 from state.decisions import new_id
+
+Answer = dict[str, Any]
+
+
+class Watch:
+    """Counts the time that one question takes, not that of others in the pauses between its steps."""
+
+    def __init__(self) -> None:
+        self._started, self._before = time.perf_counter(), 0.0
+
+    def seconds(self) -> float:
+        """So far."""
+        return self._before + time.perf_counter() - self._started
+
+    def pause(self) -> Steps[None]:
+        """Let others go on."""
+        self._before = self.seconds()
+        yield
+        self._started = time.perf_counter()
+
+    def beside(self, steps: Steps[Result]) -> Steps[Result]:
+        """Do steps, and let others go on between them."""
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                result: Result = done.value
+                return result
+            yield from self.pause()
 
 
 @dataclass(frozen=True)
@@ -59,13 +89,19 @@ class Answering:
 
     def recommend(
         self, view: View, ask: Ask, *, explain: bool = False, for_page: bool = False, screen_id: str | None = None
-    ) -> dict[str, Any]:
+    ) -> Answer:
         """Decide and describe a slate: the answer of `POST /v1/placements/{placement}:recommend`.
 
         With `for_page`, items also have what a page draws: brand, category, and whether they are in stock (true, or
         null where no stock table says so).
         """
-        started = time.perf_counter()
+        return finished(self.recommending(view, ask, explain=explain, for_page=for_page, screen_id=screen_id))
+
+    def recommending(
+        self, view: View, ask: Ask, *, explain: bool = False, for_page: bool = False, screen_id: str | None = None
+    ) -> Steps[Answer]:
+        """As `recommend`, in steps."""
+        watch = Watch()
         now = self.clock.now()
         forgotten = self.live.forgotten  # before anything is read of anybody
         live = self.live.candidates(view, ask.shopper_id)
@@ -78,17 +114,22 @@ class Answering:
         who = ask.shopper_id or screen_id or ask.store_id or ""
         policy = self.moment.policy(facts)
         seed = seed_of(self.key, who, ask.placement, now, policy.seed_minutes)
-        slate = self.memory.decide(
-            view,
-            ask,
-            now,
-            facts=facts,
-            policy=policy,
-            seed=seed,
-            explain=explain,
-            live=live,
-            forgotten=forgotten,
+        yield from watch.pause()
+        yield from watch.pause()
+        slate = yield from watch.beside(
+            self.memory.deciding(
+                view,
+                ask,
+                now,
+                facts=facts,
+                policy=policy,
+                seed=seed,
+                explain=explain,
+                live=live,
+                forgotten=forgotten,
+            )
         )
+        yield from watch.pause()
         recommendation_id = new_id(now)
         expires = now + timedelta(minutes=self.settings.claim_minutes)
         stocked = view.shop.stocked(ask.store_id) is not None
@@ -101,7 +142,7 @@ class Answering:
         if for_page:
             for item, card in zip(items, cards, strict=True):
                 item |= {"brand": card["brand"], "category": card["category"], "in_stock": stocked or None}
-        answer: dict[str, Any] = {
+        answer: Answer = {
             "recommendation_id": recommendation_id,
             "model_version": view.model_version,
             "policy_version": POLICY_VERSION,
@@ -112,9 +153,10 @@ class Answering:
             "stock_rule": "on" if stocked else "off",
             "items": items,
         }
-        so_far = round((time.perf_counter() - started) * 1000, 3)
-        asked = Asked(recommendation_id, now, explain, screen_id, live is not None, so_far)
+        yield from watch.pause()
+        asked = Asked(recommendation_id, now, explain, screen_id, live is not None, round(watch.seconds() * 1000, 3))
         self.log.note(asked, view, ask, slate, item_ids)
+        yield from watch.pause()
         self.pacer.note(slate, now)
         if explain:
             answer["refused"] = [{"item_id": item, "codes": codes} for item, codes in slate.refused.items()]
@@ -123,7 +165,7 @@ class Answering:
                 {"item_id": names[place], "offer_id": offer, "codes": [OfferRefusal.BUDGET_SPENT]}
                 for place, offer in spent_offers(view.shop, slate, ask.store_id, now)
             ]
-        seconds = time.perf_counter() - started
+        seconds = watch.seconds()
         answer["took_ms"] = round(seconds * 1000, 3)
         SECONDS.observe(seconds)
         _counted(ask.placement, slate.fallback).inc()

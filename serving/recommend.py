@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from fastapi import FastAPI
@@ -13,6 +14,7 @@ from configs.errors import UsageError
 from pipelines.offers.decide import Ask, probable
 from pipelines.offers.doubt import check_probabilities
 from pipelines.offers.eligibility import PLACEMENTS, Placement
+from pipelines.offers.steps import Result, Steps
 from pipelines.offers.view import View
 from serving.bodies import RecommendBody, read_body
 from serving.described import json_response
@@ -36,7 +38,8 @@ def recommending(services: Services) -> Recommend:
         view = services.current.get()
         ask = _ask(view, placement, body)
         await services.live.prepare(view, ask.shopper_id)
-        answer = services.answering.recommend(view, ask, explain=body.explain, screen_id=body.screen_id)
+        steps = services.answering.recommending(view, ask, explain=body.explain, screen_id=body.screen_id)
+        answer = await _beside_others(steps)
         return json_response(answer)
 
     return recommend
@@ -66,6 +69,17 @@ class Application(FastAPI):
             await response(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
+
+
+async def _beside_others(steps: Steps[Result]) -> Result:
+    """Do steps, each together with those of the other requests that are there (`pipelines.offers.steps`)."""
+    while True:
+        await asyncio.sleep(0)
+        try:
+            next(steps)
+        except StopIteration as done:
+            result: Result = done.value
+            return result
 
 
 def _placement(scope: Scope) -> str:

@@ -43,6 +43,7 @@ from pipelines.offers.question import (
 )
 from pipelines.offers.seen import Seen, fresh
 from pipelines.offers.slate import Room, Slots, fill
+from pipelines.offers.steps import Steps, finished
 from pipelines.offers.view import NO_MODEL, Reads
 from pipelines.offers.worth import NO_OFFER, Options, options
 from pipelines.packed import NOBODY, REASONS, Ranked
@@ -60,6 +61,7 @@ __all__ = [
     "Why",
     "chances",
     "decide",
+    "deciding",
     "fallbacks",
     "probable",
 ]
@@ -90,8 +92,24 @@ def decide(
         explain: also tell what was refused.
         live: the shopper's own candidates where they did something since the champion was trained.
     """
+    return finished(deciding(view, ask, now, facts=facts, policy=policy, seed=seed, explain=explain, live=live))
+
+
+def deciding(
+    view: Reads,
+    ask: Ask,
+    now: datetime,
+    *,
+    facts: Facts,
+    policy: PolicySettings,
+    seed: str,
+    explain: bool = False,
+    live: Ranked | None = None,
+) -> Steps[Slate]:
+    """As `decide`, in steps."""
     decision = _Decision(view, ask, now, facts, policy, seed, explain=explain)
     decision.read(live)
+    yield
     return decision.slate()
 
 

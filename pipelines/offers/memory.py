@@ -17,11 +17,12 @@ from datetime import datetime
 import numpy as np
 
 from configs.policy import PolicySettings
-from pipelines.offers.decide import BEST_SELLERS, OWN, Ask, Slate, decide
+from pipelines.offers.decide import BEST_SELLERS, OWN, Ask, Slate, deciding
 from pipelines.offers.derived import derived
 from pipelines.offers.facts import Facts
 from pipelines.offers.pool import Pool
 from pipelines.offers.slate import NO_SLOTS, Goods
+from pipelines.offers.steps import Steps
 from pipelines.offers.view import View
 from pipelines.packed import Ranked
 
@@ -60,7 +61,7 @@ class Memory:
         self._once: set[int] = set()  # hashes of questions
         self._changing = threading.Lock()
 
-    def decide(
+    def deciding(
         self,
         view: View,
         ask: Ask,
@@ -72,15 +73,16 @@ class Memory:
         explain: bool = False,
         live: Ranked | None = None,
         forgotten: int = 0,
-    ) -> Slate:
-        """As `decide`; of a slate that was remembered `pool` and `slots` are empty, and `looked` has lists alone.
+    ) -> Steps[Slate]:
+        """As `deciding`; of a slate that was remembered `pool` and `slots` are empty, and `looked` has lists alone.
 
         Questions that explain, or name items, are decided each time.
 
         `forgotten` is the number of shoppers who were forgotten: with another one nothing is remembered of anybody.
         """
         if explain or ask.exclude or ask.candidates is not None:
-            return decide(view, ask, now, facts=facts, policy=policy, seed=seed, explain=explain, live=live)
+            told = deciding(view, ask, now, facts=facts, policy=policy, seed=seed, explain=explain, live=live)
+            return (yield from told)
         name = (ask.placement, ask.store_id, ask.count, ask.shopper_id, ask.unsure, seed,
                 tuple(ask.categories), tuple(ask.shoppers))  # fmt: skip
         turn = derived(view.shop).turn(now, policy.newcomer_days)
@@ -89,7 +91,7 @@ class Memory:
         same = kept is not None and kept.live is live and kept.policy is policy
         if kept is not None and same and kept.turn == turn and kept.facts == facts:
             return kept.slate
-        slate = decide(view, ask, now, facts=facts, policy=policy, seed=seed, live=live)
+        slate = yield from deciding(view, ask, now, facts=facts, policy=policy, seed=seed, live=live)
         asked = hash(name)
         if asked not in self._once:
             if len(self._once) >= _ONCE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,23 @@ def test_a_known_shopper_gets_their_own_slate_in_the_documented_form(client: htt
     shown = [item for item in slate.items if item.propensity > 0.5]
     assert shown and all(item.reason == Reason.BOUGHT_BEFORE for item in shown), "what was not drawn is the best"
     assert answer.json()["took_ms"] >= 0 and slate.recommendation_id and slate.policy_version
+
+
+def test_questions_that_are_asked_at_once_get_what_each_gets_alone(client: httpx.Client) -> None:
+    def told(body: dict[str, Any]) -> tuple[int, Any]:
+        answer = client.post(ENTRANCE, json=body)
+        slate = {key: value for key, value in answer.json().items() if key not in ("recommendation_id", "took_ms")}
+        for item in slate.get("items", ()):
+            item.pop("claim_url")
+        return answer.status_code, slate
+
+    bodies = [{"shopper_id": f"shopper-{one:02}", "store_id": f"s{1 + one % 2}", "count": one} for one in range(1, 12)]
+    bodies += [{"store_id": "s1", "explain": True}, {"store_id": "nowhere"}, {"store_id": "s2", "count": 0}]
+    alone = [told(body) for body in bodies]
+    assert [status for status, _ in alone] == [200] * 12 + [422] * 2
+    with ThreadPoolExecutor(len(bodies)) as pool:
+        for _ in range(5):
+            assert list(pool.map(told, bodies)) == alone
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from features.live import micros
 from pipelines.offers.decide import BEST_SELLERS, OWN, Ask, Slate, decide
 from pipelines.offers.facts import NOTHING, Facts
 from pipelines.offers.memory import Memory
+from pipelines.offers.steps import finished
 from tests.property.test_hard_rules import asks, opened, shops
 from tests.property.test_replay import live
 from tests.small_shop import END
@@ -28,6 +29,11 @@ moments = st.tuples(
     st.sampled_from(["0" * 32, "1" * 32]),
     st.integers(0, 1),
 )
+
+
+def answer(memory: Memory, *asked: Any, **told: Any) -> Slate:
+    """What a memory answers."""
+    return finished(memory.deciding(*asked, **told))
 
 
 def shown(slate: Slate) -> tuple[Any, ...]:
@@ -48,7 +54,7 @@ def test_what_is_remembered_is_what_would_be_decided_now(
             ask, given_too = questions[number], {"facts": facts, "policy": policy, "seed": seed}
             mine = newest[number] if with_live else None
             fresh = decide(view, ask, now, live=mine, **given_too)
-            assert shown(memory.decide(view, ask, now, live=mine, **given_too)) == shown(fresh)
+            assert shown(answer(memory, view, ask, now, live=mine, **given_too)) == shown(fresh)
 
 
 def test_a_question_that_was_asked_twice_is_decided_no_more_until_somebody_is_forgotten() -> None:
@@ -57,14 +63,14 @@ def test_a_question_that_was_asked_twice_is_decided_no_more_until_somebody_is_fo
     memory, ask = Memory(), Ask("phone", "north", 4, "ann")
     told: dict[str, Any] = {"facts": NOTHING, "policy": POLICIES[0], "seed": "0" * 32}
     with opened(shop) as view:
-        first, second, third = (memory.decide(view, ask, END + timedelta(minutes=one), **told) for one in range(3))
+        first, second, third = (answer(memory, view, ask, END + timedelta(minutes=one), **told) for one in range(3))
         assert len(first.pool.places) and len(second.pool.places), "most questions are asked once"
         assert not len(third.pool.places), "the second was remembered"
         assert third.items == second.items == first.items
-        later = memory.decide(view, ask, END + timedelta(days=1), **told)
+        later = answer(memory, view, ask, END + timedelta(days=1), **told)
         assert len(later.pool.places) and later.items != first.items, "its offer has ended"
-        assert len(memory.decide(view, ask, END + timedelta(days=1), **told, forgotten=1).pool.places)
-        assert len(memory.decide(view, replace(ask, exclude=["i2"]), END, **told).pool.places)
+        assert len(answer(memory, view, ask, END + timedelta(days=1), **told, forgotten=1).pool.places)
+        assert len(answer(memory, view, replace(ask, exclude=["i2"]), END, **told).pool.places)
 
 
 def test_what_is_remembered_does_not_hold_all_that_a_store_has() -> None:
@@ -73,6 +79,6 @@ def test_what_is_remembered_does_not_hold_all_that_a_store_has() -> None:
     memory, ask = Memory(), Ask("aisle", "north", 4, categories=("nothing/such",))
     told: dict[str, Any] = {"facts": NOTHING, "policy": POLICIES[0], "seed": "0" * 32}
     with opened(shop) as view:
-        _, decided, remembered = (memory.decide(view, ask, END, **told) for _ in range(3))
+        _, decided, remembered = (answer(memory, view, ask, END, **told) for _ in range(3))
         assert {one.level for one in decided.looked} - {one.level for one in remembered.looked} == {"assortment"}
         assert shown(remembered) == shown(decided)
