@@ -13,6 +13,7 @@ from pipelines.offers.value.attention import clicked
 from pipelines.offers.value.cycle import Cycle, learn_cycle
 from pipelines.offers.value.data import DAY, Events, ValueData, Visits
 from pipelines.offers.value.features import NAMES, SHOWN_NAMES, Known
+from pipelines.offers.value.gaps import own_gaps, usual_gaps
 from pipelines.offers.value.others import Others, learn_others, parts
 from pipelines.offers.value.response import Response
 from pipelines.offers.value.shelves import Shelves
@@ -361,3 +362,23 @@ def test_how_readily_goods_are_clicked_is_told_and_little_said_of_what_was_hardl
     assert np.corrcoef(of_kinds[:kinds], means)[0, 1] > 0.9
     for nothing in (clicked(item[:50], taken[:50], category, kinds), clicked(item, np.zeros(looks), category, kinds)):
         assert not np.any(nothing)
+
+
+def test_usual_gaps_are_found_and_a_shopper_s_own_count_the_more_the_more_there_are() -> None:
+    people, days, kinds = 400, 120, 3
+    shopper, category, time = [], [], []
+    for kind, usual in enumerate((5.0, 40.0)):  # of the third there were no two
+        for person in range(people):
+            when = RNG.uniform(0, usual)
+            while when < days:
+                shopper.append(person), category.append(kind), time.append(when * DAY)
+                when += usual * RNG.gamma(4.0, 0.25)
+    shopper.append(0), category.append(2), time.append(0.0)
+    columns = [np.array(column, np.int64) for column in (shopper, category, time)]
+    found = usual_gaps(*columns, days * DAY, kinds)
+    assert found[0] == pytest.approx(5.0, rel=0.1) and found[1] == pytest.approx(40.0, rel=0.25)
+    assert found[0] < found[2] < found[1], "as in all categories together"
+    nobody = usual_gaps(*(column[:0] for column in columns), days * DAY, kinds)
+    assert np.isfinite(nobody).all() and (nobody > 0).all()
+    told = own_gaps(np.full(4, 10.0), np.array([np.nan, 0.0, 20.0, 380.0]), np.array([0.0, 1.0, 2.0, 20.0]))
+    assert told[:2].tolist() == [10.0, 10.0] and 10 < told[2] < told[3] < 20

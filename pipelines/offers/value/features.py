@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from pipelines.offers.value import attention
 from pipelines.offers.value.data import DAY, ValueData
+from pipelines.offers.value.gaps import own_gaps, usual_gaps
 from pipelines.offers.value.past import Past
 from pipelines.offers.value.shelves import Shelves
 from pipelines.offers.value.taste import Choices, Taste, fit_taste
@@ -26,7 +27,8 @@ NAMES = (
     "interest", "dear", "thrift", "dear_to_the_thrifty", "on_offer_share", "display", "visits",
     "visit_days", "lines", "age_days", "taste_all", "redeem", "category_near", "loyalty",
     "taste_words", "taste_price", "prompted_item", "prompted_category", "shown_category", "looked_category", "clicked",
-    "place", "taste_item", "clicked_category", "goods_category",
+    "place", "taste_item", "clicked_category", "goods_category", "category_gap", "category_due_all",
+    "category_expected",
 )  # fmt: skip
 SHOWN_NAMES = ("showings", "screens", "position", "entrance", "aisle", "checkout", "phone", "cut")
 _LONG, _RECENT, _SHOWINGS = 56, 14, 14
@@ -106,6 +108,7 @@ class Known:
         self._kinds_prompted = Past(prompted.shopper * self._kinds + data.category[prompted.item], prompted.time)
         looks = data.looks
         self._clicks: tuple[int, tuple[Floats, Floats]] = (-1, (np.zeros(goods), np.zeros(goods)))
+        self._gaps: tuple[int, Floats] = (-1, np.zeros(0))
         self._alike = np.log(np.maximum(np.bincount(data.category, minlength=self._kinds), 1))
         self._kinds_looked = Past(looks.shopper * self._kinds + data.category[looks.item], looks.time)
         seen = data.interests
@@ -185,6 +188,14 @@ class Known:
         own = self._pair.count(shopper * self._goods + item, time)
         return np.asarray(own / (self._own.count(shopper * self._kinds + self.data.category[item], time) + 1.0))
 
+    def _usual_gap(self, moment: int) -> Floats:
+        """Of each category, by what lay before a moment; that of the last moment asked for is kept."""
+        if self._gaps[0] != moment:
+            past = self._chosen.take(np.flatnonzero(self._chosen.time < moment))
+            kind = self.data.category[past.item]
+            self._gaps = moment, usual_gaps(past.shopper, kind, past.time, moment, self._kinds)
+        return self._gaps[1]
+
     def _clicked(self, moment: int) -> tuple[Floats, Floats]:
         """How readily goods were clicked before a moment; that of the last moment asked for is kept."""
         if self._clicks[0] != moment:
@@ -233,6 +244,8 @@ class Known:
         again = taste.again * had / (had_kind + 1.0)
         share = base - total[number, kind]
         clicked, clicked_kind = self._clicked(moment)
+        gap = self._usual_gap(moment)[kind]
+        own_gap = own_gaps(gap, self._own.first(own, time) - self._own.last(own, time), had_kind)
         columns = (
             np.log1p(had),
             np.log1p(self._pair.count(pair, time, since=time - 60 * DAY)),
@@ -273,6 +286,9 @@ class Known:
             taste.item[item],
             clicked_kind[item],
             self._alike[kind],
+            np.log(gap),
+            kind_days / own_gap,
+            np.log(np.nan_to_num(self._visit.first(who, time)) / gap + 0.5),
         )
         return np.stack(columns, axis=1).astype(np.float32)
 

@@ -124,6 +124,7 @@ _OF_KINDS = [
     for name in (
         "own_category", "category_rate", "category_days", "category_due", "category_rate_all", "visits", "visit_days",
         "lines", "category_near", "looked_category", "shown_category", "prompted_category", "interest",
+        "category_gap", "category_due_all", "category_expected",
     )
 ]  # fmt: skip
 _CUT = SHOWN_NAMES.index("cut")

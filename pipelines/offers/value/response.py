@@ -41,7 +41,7 @@ _IMPULSE = {
 }  # fmt: skip
 _NEED = {
     "one": (0.3, 0.5), "unshown": (0.85, 0.2), "unshown_category": (0.2, 0.3), "taste": (0.0, 0.1),
-    "category_due": (0.0, 0.25), "taste_share": (0.0, 0.1), "own_item": (0.2, 0.2), "thrift": (0.0, 0.1),
+    "category_due": (0.2, 0.3), "taste_share": (0.0, 0.1), "own_item": (0.2, 0.2), "thrift": (0.0, 0.1),
     "category_rate": (0.0, 0.1),
 }  # fmt: skip
 # What came of showing the shopper such goods before; further how an item is shown.
@@ -52,10 +52,11 @@ _HOW = {
 }  # fmt: skip
 _DISCOUNT = {"cut": (1.5, 1.5), "cut thrift": (0.7, 1.0)}
 # Log-odds that a category is foreign: by how often the shopper bought in it for their visits, how often everybody does,
-# how often they looked at its goods, how long ago they bought there, and the odds unshown.
+# how often they looked at its goods, how long ago they bought there, the odds unshown, and how often who needs it would
+# have bought there in the time that the shopper is known.
 _FOREIGN = {
-    "one": (3.2, 1.0), "times": (-2.6, 1.0), "category_rate_all": (0.35, 0.3), "looked_category": (-0.5, 0.3),
-    "days": (0.0, 0.5), "unshown": (0.6, 0.35), "unshown_category": (-0.15, 0.25),
+    "one": (2.4, 1.0), "times": (-2.6, 1.0), "category_rate_all": (0.35, 0.3), "looked_category": (-0.5, 0.3),
+    "days": (0.0, 0.5), "unshown": (0.6, 0.35), "unshown_category": (-0.15, 0.25), "category_expected": (0.6, 0.5),
 }  # fmt: skip
 # Of what has a name (a category, a category in a neighbourhood, an item): the deviation that is expected. The showings
 # correct it, as far as they tell it (`deviation.py`).
@@ -194,7 +195,7 @@ class Response:
     def _design(self, features: Floats, unshown: Floats, shown: Floats, category: Ints, item: Ints) -> _Design:
         told = features.astype(np.float64)
         rows, thrift = np.arange(len(told)), self._thrift(features)
-        due, days = told[:, _AT["category_due"]], told[:, _AT["category_days"]]
+        due, days = told[:, _AT["category_due_all"]], told[:, _AT["category_days"]]
         before, visits = (np.expm1(told[:, _AT[name]]) for name in ("own_category", "visits"))
         values = {name: told[:, place] for name, place in _AT.items()} | {
             "one": np.ones(len(told)),
