@@ -43,7 +43,7 @@ COMMAND = ".venv/bin/python benchmarks/recommend_load.py --out benchmarks/result
 ITEMS, SHOPPERS, STORES, PURCHASES, OFFERS = 100_000, 10_000, 20, 100_000, 5_000
 CANDIDATES, COUNT, CONNECTIONS = 100, 10, 32
 ASKED_AGAIN = 1_000
-RATE, SECONDS, WARM_SECONDS = 500.0, 20.0, 15.0  # beside the server Feast is imported for its live features
+RATE, SECONDS, WARM_SECONDS = 500.0, 20.0, 30.0  # beside the server Feast is imported for its live features
 GOAL = {"requests_per_second": 1_500, "p99_ms_at_500": 10, "times_feast": 5}
 
 
