@@ -5,6 +5,7 @@ It makes a shop of 100,000 items at random in a temporary home, with stock, offe
 and starts `facings serve` with one worker. The client keeps to one core and the server to the other. A closed loop over
 CONNECTIONS connections measures requests a second; an open loop at RATE requests a second measures latency from the
 moment each request was due: first with questions that the server does not remember, then with a thousand that it does.
+What became of the records of all these decisions is counted.
 Then Feast's feature server answers from the same home's online store, through the same client: one shopper's features a
 request (the service `shopper`), and that shopper's features of as many candidates as a
 slate is chosen from (`shopper_item`).
@@ -290,6 +291,21 @@ def feast_candidates_request(number: int) -> bytes:
     return request_of("/get-online-features", {"feature_service": "shopper_item", "entities": entities})
 
 
+def recorded(port: int) -> dict[str, int]:
+    """How many slates were answered and what became of their records, once none waits to be written."""
+    before: dict[str, int] = {}
+    while True:
+        time.sleep(1.0)
+        told = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=60).text
+        found = re.findall(r'^facings_decisions_total\{outcome="(\w+)"\} ([\d.e+]+)', told, re.MULTILINE)
+        slates = re.findall(r"^facings_recommendations_total\{.*\} ([\d.e+]+)", told, re.MULTILINE)
+        now = {"answered": sum(int(float(count)) for count in slates)}
+        now |= {outcome: int(float(count)) for outcome, count in found}
+        if now == before:
+            return now
+        before = now
+
+
 def measure(port: int, request: Callable[[int], bytes], seconds: float) -> tuple[float, float, list[float]]:
     """Answers a second of the closed loop; the open loop's rate, RATE or six tenths of that; its latencies."""
     numbers = itertools.count()  # goes on from loop to loop, so that none asks again what one before it asked
@@ -324,6 +340,7 @@ def main() -> None:
             uvloop.run(closed_loop(port, asked_again_request, 3))
             again = uvloop.run(closed_loop(port, asked_again_request, arguments.seconds))
             again_taken = uvloop.run(open_loop(port, asked_again_request, arguments.seconds, RATE))
+            records = recorded(port)
         result: dict[str, Any] = {
             **frame(
                 "recommend_load",
@@ -357,6 +374,7 @@ def main() -> None:
                 "p50_ms": round(float(np.percentile(again_taken, 50)) * 1e3, 2),
                 "p99_ms": round(float(np.percentile(again_taken, 99)) * 1e3, 2),
             },
+            "records": records,
             "goal": GOAL,
         }
         if not arguments.no_feast:
