@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 from numba import njit, types
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+_MODEL = "numpy"  # of errors: nothing is raised, as in arrays; whoever changes it clears what is kept
 BOOL, INT, FLOAT, INT32, BYTE = types.boolean, types.int64, types.float64, types.int32, types.uint8
 
 
@@ -33,11 +34,11 @@ def compiled(*arguments: Any) -> Callable[[Function], Function]:
     """Compile a function of arguments of these types; without types, as a part of those that call it."""
 
     def make(function: Function) -> Function:
-        types_told, options = [arguments] if arguments else [], {"error_model": "numpy"}
+        if not arguments:
+            return cast(Function, njit(error_model=_MODEL)(function))
         try:
-            made = njit(*types_told, cache=True, **options)(function)
-        except RuntimeError:  # there is no folder to keep it in: every process compiles it
-            made = njit(*types_told, **options)(function)
-        return cast(Function, made)
+            return cast(Function, njit(arguments, cache=True, error_model=_MODEL)(function))
+        except Exception:  # nowhere to keep it, a full disk, a damaged file: this process compiles for itself
+            return cast(Function, njit(arguments, error_model=_MODEL)(function))
 
     return make

@@ -156,8 +156,8 @@ class Answering:
         yield from watch.pause()
         asked = Asked(recommendation_id, now, explain, screen_id, live is not None, round(watch.seconds() * 1000, 3))
         self.log.note(asked, view, ask, slate, item_ids)
+        self.pacer.note(slate, now)  # in one step with the record: whoever gives up the question leaves both or neither
         yield from watch.pause()
-        self.pacer.note(slate, now)
         if explain:
             answer["refused"] = [{"item_id": item, "codes": codes} for item, codes in slate.refused.items()]
             names = {chosen.place: item for chosen, item in zip(slate.items, item_ids, strict=True)}

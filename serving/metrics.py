@@ -5,7 +5,7 @@ from prometheus_client import Counter, Gauge, Histogram
 RECOMMENDATIONS = Counter("facings_recommendations_total", "Answered slates", ["placement", "fallback"])
 SECONDS = Histogram(
     "facings_recommend_seconds",
-    "Time to decide and encode a slate",
+    "Time to decide and encode a slate, without what others took that were asked for at once",
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
 )
 DECISIONS = Counter("facings_decisions_total", "Decisions by what became of their record", ["outcome"])

@@ -11,9 +11,10 @@ where u and v run over the shoppers and somebody else, p over the shoppers. q is
 good makes as much sense for whoever looks, and near 1 where it can only mean p. `owed_p` is the part of the item's
 worth that comes from p. What the slate of nobody in particular would show tells of nobody: it has no harm.
 
-So, in every probability continuously: at 1 the order is the shopper's own, at 0 the level's; the best by this worth has
-at least the expected worth of the anonymous slate, as that one is always among the choices, harmless; and what it has
-above that never falls as the probability of the one shopper grows.
+So, in every probability continuously: at 1 the order is the shopper's own, at 0 the level's; the best items by this
+worth have at least the expected worth of those of the anonymous slate, as these are always among the choices, harmless;
+and what they have above that never falls as the probability of the one shopper grows. What goods of a slate take from
+each other comes after it (`pipelines.offers.filling`).
 """
 
 from __future__ import annotations

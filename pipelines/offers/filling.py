@@ -169,13 +169,14 @@ def _alike(one: Codes, other: Codes) -> int:
 def _adds(one: int, value: Floats, bought: Floats, earned: Floats, traits: Codes, held: Ints) -> float:
     """What a candidate adds to a slate: its worth, less what it takes from those of its category, and they from it.
 
-    Of them a visit buys one at most, by the odds of each where it is shown.
+    Of them a visit buys one at most, by the odds of each where it is shown. What is taken off a sale's profit in the
+    worth (what would be bought anyway, what telling of somebody harms) is taken off whole.
     """
     category, chance = traits[one, CATEGORY], bought[one]
     odds, gained, rivals = 0.0, 0.0, False  # the sums of their odds, and of their odds times the profit of a sale
-    if category != UNKNOWN and chance == chance:
+    if category != UNKNOWN and earned[one] == earned[one]:
         for other in held:
-            if traits[other, CATEGORY] == category and bought[other] == bought[other]:
+            if traits[other, CATEGORY] == category and earned[other] == earned[other]:
                 stays = max(1.0 - bought[other], _LEAST)
                 odds, gained, rivals = odds + bought[other] / stays, gained + earned[other] / stays, True
     alone: float = value[one]
@@ -183,7 +184,7 @@ def _adds(one: int, value: Floats, bought: Floats, earned: Floats, traits: Codes
         return alone
     stays = max(1.0 - chance, _LEAST)
     theirs, taken = gained / (1.0 + odds), earned[one] - alone
-    adds: float = (earned[one] - chance * theirs) / stays / (1.0 + odds + chance / stays) - taken / (1.0 + odds)
+    adds: float = (earned[one] - chance * theirs) / stays / (1.0 + odds + chance / stays) - taken
     return min(alone, adds)
 
 

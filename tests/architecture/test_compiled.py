@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -38,3 +39,27 @@ def test_without_a_folder_to_keep_it_in_a_function_is_compiled_anew_and_other_ty
     assert twice(21) == 42
     with pytest.raises(TypeError):
         twice("21")
+
+
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+def test_where_what_is_kept_is_damaged_a_function_is_compiled_anew(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "doubling.py"
+    file.write_text(
+        "from pipelines.compiled import INT, compiled\n\n"
+        "@compiled()\ndef part(number):\n    return number\n\n"
+        "@compiled(INT)\ndef twice(number):\n    return 2 * part(number)\n"
+    )
+
+    def twice() -> Any:
+        spec = importlib.util.spec_from_file_location("doubling", file)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.twice(21)
+
+    assert twice() == 42
+    kept = list((tmp_path / "__pycache__").glob(f"*.{kind}"))
+    assert kept
+    for one in kept:
+        one.write_bytes(b"")
+    assert twice() == 42

@@ -108,7 +108,7 @@ def beside(pool: Goods, one: int, held: list[int]) -> float:
     def earns(of: list[int]) -> float:
         return float((odds[of] * profit[of]).sum() / (1 + odds[of].sum()))
 
-    taken = (pool.earned[one] - pool.value[one]) / (1 + odds[rivals].sum())
+    taken = pool.earned[one] - pool.value[one]
     return min(float(pool.value[one]), earns([*rivals, one]) - earns(rivals) - taken)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +14,7 @@ from pipelines.offers.value import taste
 from pipelines.offers.value.attention import clicked
 from pipelines.offers.value.cycle import Cycle, learn_cycle
 from pipelines.offers.value.data import DAY, Events, ValueData, Visits
-from pipelines.offers.value.features import NAMES, SHOWN_NAMES, Known
+from pipelines.offers.value.features import NAMES, SHOWN_NAMES, Asked, Known
 from pipelines.offers.value.gaps import own_gaps, usual_gaps
 from pipelines.offers.value.others import Others, learn_others, parts
 from pipelines.offers.value.response import Response
@@ -382,3 +384,15 @@ def test_usual_gaps_are_found_and_a_shopper_s_own_count_the_more_the_more_there_
     assert np.isfinite(nobody).all() and (nobody > 0).all()
     told = own_gaps(np.full(4, 10.0), np.array([np.nan, 0.0, 20.0, 380.0]), np.array([0.0, 1.0, 2.0, 20.0]))
     assert told[:2].tolist() == [10.0, 10.0] and 10 < told[2] < told[3] < 20
+
+
+def test_several_goods_of_one_visit_are_one_time_that_somebody_came_back() -> None:
+    one = shop_of_one_category(np.zeros(3), 400)
+    thrice = replace(one, purchases=one.purchases.take(np.repeat(np.arange(400), 3)))
+    told = []
+    for data in (one, thrice):
+        known = Known(data)
+        asked = Asked(np.arange(50), np.zeros(50, np.int64), np.full(50, data.moment), np.full(50, -1))
+        features = known.features(asked, known.taste(data.moment, np.random.default_rng(0)), data.moment)
+        told.append(features[:, [NAMES.index(name) for name in ("category_gap", "category_due_all")]])
+    assert np.array_equal(told[0], told[1], equal_nan=True) and np.isfinite(told[0]).any(axis=0).all()

@@ -87,6 +87,10 @@ class Known:
         # Past: each answers what lay before a moment.
         self._pair = Past(bought.shopper * goods + bought.item, bought.time)
         self._own = Past(bought.shopper * self._kinds + kind, bought.time)
+        # Of a visit it is one time that somebody came back to a category, whatever was bought there.
+        _, once = np.unique(bought.visit * self._kinds + kind, return_index=True)
+        self._returns, self._return_kind = bought.take(once), kind[once]
+        self._came_back = Past(self._returns.shopper * self._kinds + self._return_kind, self._returns.time)
         self._pair_any = Past(every.shopper * goods + every.item, every.time)
         self._own_any = Past(every.shopper * self._kinds + data.category[every.item], every.time)
         self._line = Past(bought.shopper, bought.time)
@@ -191,9 +195,9 @@ class Known:
     def _usual_gap(self, moment: int) -> Floats:
         """Of each category, by what lay before a moment; that of the last moment asked for is kept."""
         if self._gaps[0] != moment:
-            past = self._chosen.take(np.flatnonzero(self._chosen.time < moment))
-            kind = self.data.category[past.item]
-            self._gaps = moment, usual_gaps(past.shopper, kind, past.time, moment, self._kinds)
+            past = np.flatnonzero(self._returns.time < moment)
+            some, kind = self._returns.take(past), self._return_kind[past]
+            self._gaps = moment, usual_gaps(some.shopper, kind, some.time, moment, self._kinds)
         return self._gaps[1]
 
     def _clicked(self, moment: int) -> tuple[Floats, Floats]:
@@ -245,7 +249,8 @@ class Known:
         share = base - total[number, kind]
         clicked, clicked_kind = self._clicked(moment)
         gap = self._usual_gap(moment)[kind]
-        own_gap = own_gaps(gap, self._own.first(own, time) - self._own.last(own, time), had_kind)
+        between = self._came_back.first(own, time) - self._came_back.last(own, time)
+        own_gap = own_gaps(gap, between, self._came_back.count(own, time))
         columns = (
             np.log1p(had),
             np.log1p(self._pair.count(pair, time, since=time - 60 * DAY)),

@@ -23,12 +23,13 @@ def usual_gaps(shopper: Ints, category: Ints, time: Ints, moment: int, categorie
     since the last counts as well, or a short history would know short gaps only.
 
     Args:
-        shopper, category, time: of each purchase, in seconds, all before `moment`.
+        shopper, category, time: of each visit on which something of the category was bought, in seconds, all before
+            `moment`.
         categories: how many there are.
     """
     pair = shopper * categories + category
     order = np.lexsort((time, pair))
-    pair, first, times = np.unique(pair[order], return_index=True, return_counts=True)
+    pair, first, times = np.unique(pair[order], return_index=True, return_counts=True)  # the oldest of each pair
     again = times > 1
     days = np.bincount(pair[again] % categories, (moment - time[order][first[again]]) / DAY, minlength=categories)
     back = np.bincount(pair[again] % categories, times[again] - 1.0, minlength=categories)
@@ -41,6 +42,6 @@ def own_gaps(usual: Floats, between: Floats, times: Floats) -> Floats:
 
     Args:
         usual: of the category. between: days from the first to the last purchase of the shopper there; NaN: none.
-        times: how often they bought there.
+        times: on how many visits they bought there.
     """
     return np.asarray((_OWN * usual + np.nan_to_num(between)) / (_OWN + np.maximum(times - 1.0, 0.0)))
