@@ -16,12 +16,12 @@ from configs.settings import Settings
 from pipelines.offers.budgets.pacer import Pacer, spent_offers
 from pipelines.offers.budgets.pacing import OfferRefusal
 from pipelines.offers.claims import Claim, Claims
-from pipelines.offers.decide import POLICY_VERSION, Ask, Chosen
+from pipelines.offers.decide import POLICY_VERSION, Ask, Chosen, Slate
 from pipelines.offers.explore import seed_of
 from pipelines.offers.log.decision_log import DecisionLog
 from pipelines.offers.log.record import Asked
 from pipelines.offers.memory import Memory
-from pipelines.offers.steps import Result, Steps, finished
+from pipelines.offers.steps import Result, Steps, finished, step
 from pipelines.offers.view import View
 from pipelines.shop_offers import UNKNOWN_PRICE
 from serving.live import Live
@@ -50,13 +50,9 @@ class Watch:
 
     def beside(self, steps: Steps[Result]) -> Steps[Result]:
         """Do steps, and let others go on between them."""
-        while True:
-            try:
-                next(steps)
-            except StopIteration as done:
-                result: Result = done.value
-                return result
+        while (ended := step(steps)) is None:
             yield from self.pause()
+        return ended.result
 
 
 @dataclass(frozen=True)
@@ -130,31 +126,13 @@ class Answering:
             )
         )
         yield from watch.pause()
-        recommendation_id = new_id(now)
-        expires = now + timedelta(minutes=self.settings.claim_minutes)
-        stocked = view.shop.stocked(ask.store_id) is not None
-        places = [chosen.place for chosen in slate.items]
-        cards, costs = view.shop.cards(places), view.shop.costs[places].tolist()
-        item_ids = [card["item_id"] for card in cards]
         named = None if quiet else ask.shopper_id  # who is greeted as another may take no list of theirs along
-        links = self.links(Claim(recommendation_id, named, ask.store_id, None, expires), item_ids)
-        items = list(map(_item, range(1, len(places) + 1), slate.items, cards, links, costs))
-        if for_page:
-            for item, card in zip(items, cards, strict=True):
-                item |= {"brand": card["brand"], "category": card["category"], "in_stock": stocked or None}
-        answer: Answer = {
-            "recommendation_id": recommendation_id,
-            "model_version": view.model_version,
-            "policy_version": POLICY_VERSION,
-            "fallback": slate.fallback,
-            "live": live is not None,
-            "placement": ask.placement,
-            "store_id": ask.store_id,
-            "stock_rule": "on" if stocked else "off",
-            "items": items,
-        }
+        answer = self._described(view, ask, slate, named, now, live=live is not None, for_page=for_page)
+        item_ids = [item["item_id"] for item in answer["items"]]
         yield from watch.pause()
-        asked = Asked(recommendation_id, now, explain, screen_id, live is not None, round(watch.seconds() * 1000, 3))
+        asked = Asked(
+            answer["recommendation_id"], now, explain, screen_id, live is not None, round(watch.seconds() * 1000, 3)
+        )
         self.log.note(asked, view, ask, slate, item_ids)
         self.pacer.note(slate, now)  # in one step with the record: whoever gives up the question leaves both or neither
         yield from watch.pause()
@@ -170,6 +148,33 @@ class Answering:
         SECONDS.observe(seconds)
         _counted(ask.placement, slate.fallback).inc()
         return answer
+
+    def _described(
+        self, view: View, ask: Ask, slate: Slate, named: str | None, now: datetime, *, live: bool, for_page: bool
+    ) -> Answer:
+        """A slate as an answer tells it; `named` is whose list its links take along."""
+        recommendation_id = new_id(now)
+        expires = now + timedelta(minutes=self.settings.claim_minutes)
+        stocked = view.shop.stocked(ask.store_id) is not None
+        places = [chosen.place for chosen in slate.items]
+        cards, costs = view.shop.cards(places), view.shop.costs[places].tolist()
+        claim = Claim(recommendation_id, named, ask.store_id, None, expires)
+        links = self.links(claim, [card["item_id"] for card in cards])
+        items = list(map(_item, range(1, len(places) + 1), slate.items, cards, links, costs))
+        if for_page:
+            for item, card in zip(items, cards, strict=True):
+                item |= {"brand": card["brand"], "category": card["category"], "in_stock": stocked or None}
+        return {
+            "recommendation_id": recommendation_id,
+            "model_version": view.model_version,
+            "policy_version": POLICY_VERSION,
+            "fallback": slate.fallback,
+            "live": live,
+            "placement": ask.placement,
+            "store_id": ask.store_id,
+            "stock_rule": "on" if stocked else "off",
+            "items": items,
+        }
 
     def link(self, claim: Claim) -> str:
         """The address that a QR code carries."""

@@ -14,7 +14,7 @@ from configs.errors import UsageError
 from pipelines.offers.decide import Ask, probable
 from pipelines.offers.doubt import check_probabilities
 from pipelines.offers.eligibility import PLACEMENTS, Placement
-from pipelines.offers.steps import Result, Steps
+from pipelines.offers.steps import Result, Steps, step
 from pipelines.offers.view import View
 from serving.bodies import RecommendBody, read_body
 from serving.described import json_response
@@ -73,13 +73,10 @@ class Application(FastAPI):
 
 async def _beside_others(steps: Steps[Result]) -> Result:
     """Do steps, each together with those of the other requests that are there (`pipelines.offers.steps`)."""
-    while True:
+    await asyncio.sleep(0)
+    while (ended := step(steps)) is None:
         await asyncio.sleep(0)
-        try:
-            next(steps)
-        except StopIteration as done:
-            result: Result = done.value
-            return result
+    return ended.result
 
 
 def _placement(scope: Scope) -> str:

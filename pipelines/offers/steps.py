@@ -8,17 +8,29 @@ all but the first.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 Result = TypeVar("Result")
 Steps = Generator[None, None, Result]
 
 
+class Ended(NamedTuple, Generic[Result]):
+    """What the last step told."""
+
+    result: Result
+
+
+def step(steps: Steps[Result]) -> Ended[Result] | None:
+    """Do the next step; None: it was not the last one."""
+    try:
+        next(steps)
+    except StopIteration as done:
+        return Ended(done.value)
+    return None
+
+
 def finished(steps: Steps[Result]) -> Result:
     """Do all steps, one after another; return what the last one tells."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            result: Result = done.value
-            return result
+    while (ended := step(steps)) is None:
+        pass
+    return ended.result

@@ -40,7 +40,7 @@ def goods(seed: int, size: int, *, groups: int = 3, newcomers: bool = True) -> G
         group[order],
         value[order],
         bought,
-        np.maximum(value[order], 0) + bought * chance.exponential(2, size),
+        np.where(chance.random(size) < 0.1, np.nan, np.maximum(value[order], 0) + bought * chance.exponential(2, size)),
         traits(makers, chance.integers(-1, 5, size), kinds - 1, paths[:, kinds]),
         tuple(Right(code, 0.02 * (code + 1), items) for code in new if (items := of_maker(makers, code))),
     )
@@ -99,8 +99,8 @@ def alike(pool: Goods, one: int, other: int) -> int:
 def beside(pool: Goods, one: int, held: list[int]) -> float:
     """What a good adds to a slate: it, and those of its category that are held, are bought by the odds of each."""
     rivals = [other for other in held if pool.categories[other] == pool.categories[one] >= 0]
-    rivals = [other for other in rivals if np.isfinite(pool.chance[other])]
-    if not rivals or np.isnan(pool.chance[one]):
+    rivals = [other for other in rivals if np.isfinite(pool.earned[other])]
+    if not rivals or np.isnan(pool.earned[one]):
         return float(pool.value[one])
     odds = pool.chance / (1 - pool.chance)
     profit = pool.earned / pool.chance

@@ -33,7 +33,8 @@ Floats = npt.NDArray[np.float64]
 
 # Weights of numbers: expected value and standard deviation. They are what the same regression finds in simulated towns
 # of all four response models (seeds 2 and 3) when it is told the true chance of every good, and are as wide as these
-# differ, or wider: a real shop's showings have to be able to say otherwise. First on impulse, then by need.
+# differ, or wider: a real shop's showings have to be able to say otherwise. But for places, placements and discounts:
+# these are a shop's own, and little is expected of them. First on impulse, then by need.
 _IMPULSE = {
     "one": (-3.2, 1.0), "taste": (0.65, 0.2), "clicked": (0.25, 0.3), "category_near": (0.8, 0.4),
     "display": (0.4, 0.2), "category_rate": (0.55, 0.3), "category_rate_all": (-0.4, 0.35), "thrift": (0.2, 0.15),
