@@ -28,7 +28,7 @@ class LoopConfig(BaseModel):
     variant: Variant = "base"
     shoppers: int = Field(2_000, ge=100, le=200_000)
     stores: int = Field(4, ge=1, le=500)
-    history_days: int = Field(60, ge=14, le=730)
+    history_days: int = Field(180, ge=14, le=730)
     retrain_every: int = Field(3, ge=1, le=365)
     places: int = Field(4, ge=1, le=20)
     recipe: str | None = None

@@ -1,4 +1,4 @@
-"""Campaigns, offers and what the shop shows by itself: random offers with a random holdout."""
+"""Campaigns, offers and what the shop shows by itself: random goods and offers with a random holdout."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ SEASON_DAYS = 28
 DISCOUNTS = (0.1, 0.2, 0.3)
 PER_OFFER = 6
 CONSIDERED = 4
-"""Offers that the house draws for a visit; each is shown with probability SHOWN, else noted as not offered."""
+"""Goods that the house draws for a visit; each is shown with probability SHOWN, else noted as not offered."""
 SHOWN = 0.5
+ON_OFFER = 0.5
+"""Probability that the house draws from what has a running offer and not from all goods: offers are few, and a shop
+that puts nothing else on its screens never learns of most goods what showing them brings."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,9 @@ def floor_price(catalogue: Catalogue) -> Array:
 def house_slates(
     visits: Visits, campaigns: Campaigns, catalogue: Catalogue, units: Array, draws: Draws
 ) -> tuple[Slates, Array]:
-    """What the shop shows by itself: offers in stock drawn at random, each then shown or held out by a coin.
+    """What the shop shows by itself: goods in stock drawn at random, each then shown or held out by a coin.
+
+    About half of what is drawn has a running offer, and what has one is shown at its discount.
 
     Args:
         visits: who comes.
@@ -128,30 +133,28 @@ def house_slates(
         draws: of the town.
 
     Returns:
-        The slates, shape (visits, CONSIDERED): held out offers leave no gap for the eye, what is shown moves up. And
-        the items held out, the same shape, -1: none. Who cannot be recognised, or passes no screen, is shown nothing.
+        The slates, shape (visits, CONSIDERED): what is held out leaves no gap for the eye, what is shown moves up. And
+        the items held out, the same shape, -1: none. Who passes no screen is shown nothing; nobody has to be
+        recognised for what does not depend on them.
     """
-    running = campaigns.running(visits.day)
-    campaign, column = np.nonzero(campaigns.items[running] >= 0)
-    campaign = running[campaign]
-    item = campaigns.items[campaign, column]
-    plain = ~(catalogue.age_restricted | catalogue.sensitive)[catalogue.category[item]]
-    item, campaign = item[plain], campaign[plain]
-    shape = (len(visits), CONSIDERED)
-    if len(item) == 0:
-        return Slates.of(np.full(shape, -1)), np.full(shape, -1)
-    pick = draws.below(len(item), Stream.HOUSE, visits.shopper[:, None], visits.day, np.arange(CONSIDERED))
-    drawn, payer = item[pick], campaign[pick]
-    fit = (visits.recognised & (visits.placement >= 0))[:, None] & (units[visits.store[:, None], drawn] > 0)
+    payer_of = np.full(len(catalogue.price), -1)
+    for campaign in campaigns.running(visits.day):
+        covered = campaigns.items[campaign]
+        payer_of[covered[covered >= 0]] = campaign
+    plain = ~(catalogue.age_restricted | catalogue.sensitive)[catalogue.category] & ~catalogue.counterfeit
+    anything, reduced = np.flatnonzero(plain), np.flatnonzero(plain & (payer_of >= 0))
+    place = np.arange(CONSIDERED)
+    who = visits.shopper[:, None]
+    drawn = anything[draws.below(len(anything), Stream.HOUSE, who, visits.day, place, 2)]
+    if len(reduced):
+        offer = reduced[draws.below(len(reduced), Stream.HOUSE, who, visits.day, place)]
+        drawn = np.where(draws.uniform(Stream.HOUSE, who, visits.day, place, 3) < ON_OFFER, offer, drawn)
+    fit = (visits.placement >= 0)[:, None] & (units[visits.store[:, None], drawn] > 0)
     for turn in range(1, CONSIDERED):
         fit[:, turn] &= ~(drawn[:, :turn] == drawn[:, turn : turn + 1]).any(axis=1)
-    coin = draws.uniform(Stream.HOUSE, visits.shopper[:, None], visits.day, drawn, 1) < SHOWN
+    coin = draws.uniform(Stream.HOUSE, who, visits.day, drawn, 1) < SHOWN
     order = np.argsort(~(fit & coin), axis=1, kind="stable")
-    shown = np.take_along_axis(fit & coin, order, axis=1)
-    payer_shown = np.where(shown, np.take_along_axis(payer, order, axis=1), -1)
-    slates = Slates(
-        items=np.where(shown, np.take_along_axis(drawn, order, axis=1), -1),
-        discounts=np.where(shown, campaigns.discount[np.maximum(payer_shown, 0)], 0.0),
-        campaign=payer_shown,
-    )
+    items = np.where(np.take_along_axis(fit & coin, order, axis=1), np.take_along_axis(drawn, order, axis=1), -1)
+    payer = np.where(items >= 0, payer_of[items], -1)
+    slates = Slates(items, np.where(payer >= 0, campaigns.discount[np.maximum(payer, 0)], 0.0), payer)
     return slates, np.where(fit & ~coin, drawn, -1)
