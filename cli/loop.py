@@ -18,7 +18,9 @@ from cli.output import json_option, progress, show
 @click.option("--variant", default="base", show_default=True, help="base, threshold, habit, social or mixed.")
 @click.option("--shoppers", type=int, default=2_000, show_default=True)
 @click.option("--stores", type=int, default=4, show_default=True)
-@click.option("--history-days", type=int, default=180, show_default=True, help="Days before, with random offers.")
+@click.option(
+    "--history-days", type=int, default=180, show_default=True, help="Days before, with goods and offers at random."
+)
 @click.option("--retrain-every", type=int, default=3, show_default=True, help="Days between two trainings.")
 @click.option("--places", type=int, default=4, show_default=True, help="Items on a screen.")
 @click.option("--recipe", metavar="R", help="What the product trains; default: a quick one.")

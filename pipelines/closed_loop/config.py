@@ -15,7 +15,8 @@ class LoopConfig(BaseModel):
         seed: of the town, and of every policy that draws.
         variant: how the town's shoppers decide (docs/simulation.md).
         shoppers, stores: of the town.
-        history_days: days before, on which the shop shows random offers; what every policy may learn from.
+        history_days: days before, on which the shop shows goods at random, about half of them with an offer; what every
+            policy may learn from.
         retrain_every: days between two trainings of the product; the first is on the eve of the first day.
         places: items on a screen.
         recipe: what the product trains, a name or a path; None: a quick one that keeps every item as a candidate.

@@ -191,7 +191,7 @@ class _Loop:
         return str(path)
 
     def _history(self) -> tuple[Tables, list[pl.DataFrame]]:
-        """Let the shop show random offers for a while; its tables, and the interactions of each day."""
+        """Let the shop show goods and offers at random for a while; its tables, and the interactions of each day."""
         frames: dict[str, list[pl.DataFrame]] = defaultdict(list)
         days = []
         for day in range(self._config.history_days):

@@ -65,7 +65,7 @@ def _summary(result: LoopResult) -> list[str]:
         "<h1>Closed loop</h1>",
         "<p><strong>Simulated: nothing in it is real.</strong> "
         f"{config.shoppers:,} shoppers, {config.stores:,} stores, variant {config.variant}, seed {config.seed}: "
-        f"{config.history_days} days of history with random offers, then {config.days} days played, "
+        f"{config.history_days} days of history with random goods and offers, then {config.days} days played, "
         f"{config.places} places on a screen. The product trained every {config.retrain_every} days.</p>",
         f"<p>Over dark screens Facings earned {_sum(own.incremental)}: {_share(own.share_of_oracle)} of what "
         f"the oracle did, and {_times(told.ratio_to_targeting)} of {NAMES[told.best_targeting]}, the better of "

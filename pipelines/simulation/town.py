@@ -6,7 +6,7 @@
         answer = town.respond(visits, my_slates)     # what they look at, take and buy; stock and habits change
         town.elsewhere()                             # the rest of the day: contents, the app, returns, reviews
 
-`town.step(day)` does the same with the shop's own random offers. Nothing here is real; every row says so.
+`town.step(day)` does the same with what the shop shows at random. Nothing here is real; every row says so.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class Tally:
     """What a truth file tells about a history: sums that only the town itself can know.
 
     Attributes:
-        uplift, offers: by segment, the added probability of purchase if noticed over the house's random offers, and
-            how many those were.
+        uplift, offers: by segment, the added probability of purchase if noticed, over what the house draws
+            at random, and how many those were.
         sold: units by item, fake purchases left out.
         first_bought: what those who only watched bought later, as pairs of arrays (shoppers, items).
     """
@@ -147,7 +147,7 @@ class Town:
         return self._visits
 
     def house(self, visits: Visits) -> tuple[Slates, Array]:
-        """The shop's own random offers, and those held out; see `offers.house_slates`."""
+        """What the shop shows at random by itself, and what it holds out; see `offers.house_slates`."""
         return house_slates(visits, self.campaigns, self.catalogue, self.shelves.units, self.draws)
 
     def respond(
@@ -212,7 +212,7 @@ class Town:
 
         Args:
             day: the next day.
-            policy: what screens show; by default the shop's own random offers with a holdout.
+            policy: what screens show; by default the shop's own random goods and offers, with a holdout.
         """
         visits = self.visits(day)
         if policy is None:

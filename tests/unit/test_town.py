@@ -174,6 +174,23 @@ def _share(frame: pl.DataFrame, kind: str) -> int:
     return frame.filter(pl.col("event_type") == kind).height
 
 
+def test_the_house_shows_all_kinds_of_goods(history: tuple[Town, pl.DataFrame]) -> None:
+    """To everybody who passes a screen: about half on offer, the rest anything that anybody may see, half held out."""
+    town, rows = history
+    shown = rows.filter(pl.col("event_type") == "impression")
+    held_out = rows.filter(pl.col("event_type") == "promotion_not_offered")
+    assert 0.45 < (shown["discount"] > 0).mean() < 0.65  # type: ignore[operator]
+    assert (shown["campaign_id"].is_not_null() == (shown["discount"] > 0)).all()
+    assert 0.95 < held_out.height / shown.height < 1.05
+    goods = town.catalogue
+    hidden = goods.counterfeit | (goods.age_restricted | goods.sensitive)[goods.category]
+    names = np.array(town.names.items)
+    assert not set(shown["item_id"]) & set(names[hidden])
+    assert shown["item_id"].n_unique() > 0.9 * (~hidden & (goods.launch < 20)).sum()
+    people = dict(zip(town.names.shoppers, town.shoppers.recognised, strict=False))
+    assert 0.3 < np.mean([people[name] for name in shown["shopper_id"]]) < 0.7
+
+
 def test_a_history_looks_like_a_shop(history: tuple[Town, pl.DataFrame]) -> None:
     """Bounds are generous: each form of response has its own figures, and none is fitted to a real shop."""
     town, rows = history
@@ -185,7 +202,8 @@ def test_a_history_looks_like_a_shop(history: tuple[Town, pl.DataFrame]) -> None
     assert 0.4 < sold[: len(sold) // 5].sum() / sold.sum() < 0.85  # what the best fifth of items sells
     week = bought.group_by(pl.col("event_time").dt.weekday()).len().sort("event_time")["len"].to_numpy()
     assert 1.3 < week[5] / week[1] < 2.8  # Saturdays against Tuesdays
-    assert 0.02 < _share(rows, "redeem") / _share(rows, "impression") < 0.25
+    on_offer = rows.filter(pl.col("discount") > 0)
+    assert 0.02 < _share(on_offer, "redeem") / _share(on_offer, "impression") < 0.25
     assert 0.005 < town.shelves.days_out[town.shelves.carried].mean() / 40 < 0.25
     assert (
         0.3
